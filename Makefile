@@ -1,0 +1,64 @@
+# Every door of the workspace. `make` alone prints this list.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# Without a model of the user's own, the demo model is served.
+DEMO_MODEL = { env; cat .env; } 2>/dev/null | grep -Eq '^MODEL_(PATH|NAME)(_FILE)?=.' \
+	|| [ -e "$${MODEL_CONFIG_PATH:-config/models.json}" ] \
+	|| export MODEL_PATH=models/neo-demo/neo-demo.gguf MODEL_NAME=neo-demo
+# What mypy reads, one by one: in different members, files of tests may have the same name.
+TYPED := $(wildcard libs/* services/* models/* loadtests tests tools)
+
+.PHONY: help
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: .setup-run  ## set up what is needed, then serve the AI core on 127.0.0.1:8000
+	@$(DEMO_MODEL); exec $(BIN)/ai-core serve
+
+.PHONY: chat
+chat: .setup-run  ## talk to the running AI core in this terminal
+	@exec $(BIN)/ai-core chat
+
+.PHONY: test
+test: .setup-test  ## set up what the tests need, then run all of them
+	@$(BIN)/pytest
+
+.PHONY: lint
+lint: .setup-test  ## ruff, import-linter, mypy --strict
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/lint-imports --no-logo
+	@failed=0; for member in $(TYPED); do \
+	    $(BIN)/mypy --no-error-summary $$member || failed=1; \
+	done; exit $$failed
+	@echo "mypy: no issues"
+
+.PHONY: format
+format: .setup-test  ## let ruff repair and format what it can
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+.PHONY: bench
+bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)
+	@$(BIN)/python loadtests/bench
+
+.PHONY: demo-model
+demo-model: .setup-test  ## train the demo model again from its recipe (about an hour)
+	@$(BIN)/python models/neo-demo/make.py
+
+.PHONY: lock
+lock: .setup-test  ## renew the locks in requirements/ from the .in files
+	@$(BIN)/python tools/lock_requirements.py
+
+.PHONY: clean
+clean:  ## remove what can be made again: .venv, caches, var/ except the models
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/log var/run var/wheels
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+.PHONY: .setup-run .setup-test
+.setup-run .setup-test: .setup-%:
+	@tools/setup.sh $*

@@ -1,0 +1,1 @@
+"""What the services of Code du Travail Neo share, and nothing else."""

@@ -1,0 +1,113 @@
+"""One answer on its way to the caller: whole or as a stream, for as long as the caller is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from ai_core.api.answer_format import AnswerFormat
+from ai_core.api.errors import error_body
+from ai_core.api.event_stream import EventStream, error_event
+from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
+from ai_core.api.presence import ClientLeft, while_client_stays
+from ai_core.errors import NeoError
+from ai_core.inference.generation import Generation, Progress
+from ai_core.inference.requests import GenerationRequest
+from ai_core.inference.service import Inference
+
+Formatting = Callable[[str, str], AnswerFormat]
+"""From the request's id and the model's name to the style of this answer."""
+
+
+class AnswerResponse(Response):
+    """A response that asks for its content only when it is sent.
+
+    Status and headers wait until the engine has accepted the request, so what fails before has a
+    status of its own. What fails later ends a stream with an error event.
+    """
+
+    def __init__(
+        self, inference: Inference, request: GenerationRequest, formatting: Formatting, *, stream: bool
+    ) -> None:
+        self._inference = inference
+        self._request = request
+        self._formatting = formatting
+        self._stream = stream
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        stream = EventStream(send, exchange)
+        try:
+            async with while_client_stays(receive, stream):
+                await self._answer_or_fail(exchange, stream, send)
+        except ClientLeft:
+            exchange.status = STATUS_CLIENT_LEFT
+
+    async def _answer_or_fail(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
+        try:
+            await self._answer(exchange, stream, send)
+        except NeoError as error:
+            if not stream.started:
+                raise
+            exchange.error_code = error.code
+            await stream.write(error_event(error_body(error)), last=True)
+        except Exception:
+            # The status is out already: the most that can be done is to say so in the stream.
+            if stream.started and not stream.complete:
+                apology = unexpected_error(exchange.request_id)
+                exchange.error_code = apology.code
+                await stream.write(error_event(error_body(apology)), last=True)
+            raise
+
+    async def _answer(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
+        async with self._inference.answer(self._request) as generation:
+            answer_format = self._formatting(exchange.request_id, generation.progress.model)
+            try:
+                if self._stream:
+                    await _send_stream(generation, answer_format, stream)
+                else:
+                    await send_json(send, answer_format.whole(await generation.complete()))
+            finally:
+                exchange.facts.update(facts(generation.progress))
+
+
+async def _send_stream(generation: Generation, answer_format: AnswerFormat, stream: EventStream) -> None:
+    await stream.start()
+    if first := answer_format.first():
+        await stream.write(first)
+    async for text in generation:
+        await stream.write(answer_format.delta(text))
+    await stream.write(answer_format.last(await generation.complete()), last=True)
+
+
+async def send_json(send: Send, body: bytes) -> None:
+    """A whole response with status 200."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def unexpected_error(request_id: str) -> NeoError:
+    """What the caller is told about a mistake of ours; the log has more under this id."""
+    return NeoError(f"Something went wrong in this server. Its log tells more under request id {request_id}.")
+
+
+def facts(progress: Progress) -> dict[str, Any]:
+    """What the log says of an answer; times in seconds."""
+    return {
+        "model": progress.model,
+        "prompt_tokens": progress.prompt_tokens,
+        "completion_tokens": progress.completion_tokens,
+        "cached_prompt_tokens": progress.cached_prompt_tokens,
+        "first_token_seconds": _rounded(progress.first_token_seconds),
+        "queue_seconds": _rounded(progress.queue_seconds),
+        "finish_reason": progress.finish_reason,
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)

@@ -1,0 +1,94 @@
+"""The one error body, and the one place where an error becomes an HTTP status."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from ai_core import errors
+
+MAX_MESSAGE_CHARACTERS = 600
+
+
+class RouteNotFound(errors.NeoError):
+    """Nothing is served under this path."""
+
+    code = "route_not_found"
+
+
+class MethodNotAllowed(errors.NeoError):
+    """The path exists, for other methods."""
+
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(errors.NeoError):
+    """The body exceeds MAX_BODY_BYTES."""
+
+    code = "body_too_large"
+
+
+class BodyTooSlow(errors.NeoError):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+
+
+class UnsupportedMediaType(errors.NeoError):
+    """The body is declared as something else than plain JSON."""
+
+    code = "unsupported_media_type"
+
+
+STATUS: dict[type[errors.NeoError], int] = {
+    errors.InvalidRequest: 400,
+    errors.ModelNotFound: 404,
+    RouteNotFound: 404,
+    MethodNotAllowed: 405,
+    BodyTooSlow: 408,
+    BodyTooLarge: 413,
+    UnsupportedMediaType: 415,
+    errors.Overloaded: 429,
+    errors.GenerationFailed: 500,
+    errors.RequestQuarantined: 500,
+    errors.EngineUnavailable: 503,
+    errors.DeadlineExceeded: 504,
+}
+
+
+def status_of(error: errors.NeoError) -> int:
+    """The HTTP status of an error; 500 for one that is not in the table."""
+    for cls in type(error).__mro__:
+        if cls in STATUS:
+            return STATUS[cls]
+    return 500
+
+
+def error_type(status: int) -> str:
+    """OpenAI's coarse kind of error, which client libraries show."""
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"
+
+
+def error_body(error: errors.NeoError) -> bytes:
+    """``{"error": {"message", "type", "param", "code"}}`` as JSON."""
+    message = error.message
+    if len(message) > MAX_MESSAGE_CHARACTERS:
+        message = message[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    fields: dict[str, Any] = {
+        "message": message,
+        "type": error_type(status_of(error)),
+        "param": error.parameter,
+        "code": error.code,
+    }
+    return msgspec.json.encode({"error": fields})
+
+
+def error_headers(error: errors.NeoError) -> dict[str, str]:
+    """``Retry-After`` in whole seconds, at least 1, where trying again makes sense."""
+    if error.retry_after is None:
+        return {}
+    return {"retry-after": str(max(1, math.ceil(error.retry_after)))}

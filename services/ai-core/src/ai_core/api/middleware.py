@@ -1,0 +1,106 @@
+"""What surrounds every request: an id, a log line, two numbers, and an answer even to our own mistakes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, attach
+from servicekit.logging import get_logger, new_request_id, request_context
+
+REQUEST_ID_HEADER = b"x-request-id"
+MAX_REQUEST_ID_CHARACTERS = 128
+PROBES = frozenset({"/livez", "/readyz", "/api/v1/metrics"})
+
+log = get_logger(__name__)
+
+
+def usable_request_id(value: bytes) -> bool:
+    """Whether a caller's id can go into headers and logs as it is: printable ASCII, no spaces, not long."""
+    return 0 < len(value) <= MAX_REQUEST_ID_CHARACTERS and all(33 <= byte <= 126 for byte in value)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's ``X-Request-ID`` if it is usable, else a new one."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID_HEADER and usable_request_id(value):
+            return str(value, "ascii")
+    return new_request_id()
+
+
+class RequestCounter:
+    """``neo_requests_total``: every HTTP request by route and status."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._total = Counter(
+            "neo_requests",
+            "HTTP requests; status 499: the caller left first.",
+            ["route", "status"],
+            registry=registry,
+        )
+
+    def count(self, route: str, status: int) -> None:
+        """One request has ended."""
+        self._total.labels(route, str(status)).inc()
+
+
+class RequestScope:
+    """The outermost layer of the application. Pure ASGI, so that streams pass through unbuffered."""
+
+    def __init__(
+        self, app: ASGIApp, counter: RequestCounter, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._app = app
+        self._counter = counter
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(request_id_of(scope))
+        attach(scope, exchange)
+        arrival = self._clock()
+        with request_context(exchange.request_id):
+            try:
+                await self._app(scope, receive, _noting(send, exchange))
+            except Exception:
+                log.exception("unexpected error")
+            finally:
+                self._report(scope, exchange, self._clock() - arrival)
+
+    def _report(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unknown")
+        status = exchange.status or STATUS_CLIENT_LEFT
+        self._counter.count(route, status)
+        write = log.debug if route in PROBES else log.info
+        fields = {"error": exchange.error_code} if exchange.error_code else {}
+        write(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            seconds=round(seconds, 4),
+            **fields,
+            **exchange.facts,
+        )
+
+
+def _noting(send: Send, exchange: Exchange) -> Send:
+    """``send``, which also adds the request's id to the answer and notes how far the answer is."""
+
+    async def noting_send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            exchange.status = message["status"]
+            message["headers"] = [
+                *message.get("headers", ()),
+                (REQUEST_ID_HEADER, exchange.request_id.encode("ascii")),
+            ]
+        elif not message.get("more_body", False):
+            exchange.complete = True
+        await send(message)
+
+    return noting_send

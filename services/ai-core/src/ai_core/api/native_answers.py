@@ -1,0 +1,53 @@
+"""The answers of the routes under /api/v1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from ai_core.api.answer_format import encode
+from ai_core.api.event_stream import event
+from ai_core.inference.requests import Completion
+
+
+def utc_now() -> datetime:
+    """The time of an answer, with its zone."""
+    return datetime.now(UTC)
+
+
+class NativeFormat:
+    """Streams ``{"delta": "…"}``, and at the end the fields of an answer that is not streamed."""
+
+    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
+        self._now = now
+
+    def whole(self, completion: Completion) -> bytes:
+        """``tokens_used`` counts prompt and completion; ``processing_time`` is in seconds."""
+        usage = completion.usage
+        fields: dict[str, Any] = {
+            "response": completion.text,
+            "model": completion.model,
+            "tokens_used": usage.total_tokens,
+            "processing_time": round(completion.seconds, 3),
+            "timestamp": self._now().isoformat(timespec="milliseconds"),
+            "finish_reason": completion.finish_reason,
+            "usage": {
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "cached_prompt_tokens": usage.cached_prompt_tokens,
+            },
+        }
+        return encode(fields)
+
+    def first(self) -> bytes:
+        """Nothing: the first event is the first text."""
+        return b""
+
+    def delta(self, text: str) -> bytes:
+        """One event."""
+        return b'data: {"delta":' + encode(text) + b"}\n\n"
+
+    def last(self, completion: Completion) -> bytes:
+        """One event, known by its field ``response``."""
+        return event(self.whole(completion))

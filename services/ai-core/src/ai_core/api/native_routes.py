@@ -1,0 +1,35 @@
+"""Our own routes for chats and completions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from ai_core.api.answer_format import AnswerFormat
+from ai_core.api.answering import AnswerResponse
+from ai_core.api.context import ApiContext
+from ai_core.api.json_body import read_body
+from ai_core.api.native_answers import NativeFormat
+from ai_core.api.native_requests import ChatBody, GenerateBody
+from ai_core.api.openapi import takes
+
+
+def native_routes(context: ApiContext) -> APIRouter:
+    """The routes under /api/v1 that generate text."""
+    router = APIRouter(prefix="/api/v1", tags=["native"])
+
+    def answer(body: ChatBody | GenerateBody) -> Response:
+        return AnswerResponse(context.inference, body.to_request(), _format, stream=bool(body.stream))
+
+    @router.post("/chat", summary="Answer a conversation", openapi_extra=takes(ChatBody))
+    async def chat(request: Request) -> Response:
+        return answer(await read_body(request, ChatBody))
+
+    @router.post("/generate", summary="Continue a text", openapi_extra=takes(GenerateBody))
+    async def generate(request: Request) -> Response:
+        return answer(await read_body(request, GenerateBody))
+
+    return router
+
+
+def _format(_request_id: str, _model: str) -> AnswerFormat:
+    return NativeFormat()

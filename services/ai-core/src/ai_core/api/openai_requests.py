@@ -1,0 +1,81 @@
+"""What ``/v1/chat/completions`` takes: https://platform.openai.com/docs/api-reference/chat/create
+
+Every parameter of OpenAI's is known here: honoured, or taken where its value asks for nothing, or
+refused. None is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ai_core.api.conversation import Messages, to_engine
+from ai_core.api.json_body import JsonObject
+from ai_core.api.parameters import GenerationParameters, MaxTokens, only
+from ai_core.errors import InvalidRequest
+from ai_core.inference.requests import GenerationRequest
+
+OPENAI_TEMPERATURE = 1.0
+OPENAI_TOP_P = 1.0
+
+
+class StreamOptions(JsonObject):
+    """What a stream holds besides text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: Annotated[Any, only(None, False)] = None
+
+
+class ChatCompletionBody(GenerationParameters):
+    """The honoured parameters first, then those of which only the idle values are taken."""
+
+    messages: Messages
+    max_tokens: MaxTokens | None = None
+    max_completion_tokens: MaxTokens | None = None
+    stream_options: StreamOptions | None = None
+    safety_identifier: Annotated[str, Field(max_length=256)] | None = None
+
+    n: Annotated[Any, only(None, 1)] = None
+    tools: Annotated[Any, only(None, [])] = None
+    tool_choice: Annotated[Any, only(None, "none", "auto")] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[Any, only(None, [])] = None
+    function_call: Annotated[Any, only(None, "none", "auto")] = None
+    response_format: Annotated[Any, only(None, {"type": "text"})] = None
+    logprobs: Annotated[Any, only(None, False)] = None
+    top_logprobs: Annotated[Any, only(None, 0)] = None
+    modalities: Annotated[Any, only(None, ["text"])] = None
+    audio: Annotated[Any, only(None)] = None
+    prediction: Annotated[Any, only(None)] = None
+    reasoning_effort: Annotated[Any, only(None, "none")] = None
+    verbosity: Annotated[Any, only(None, "medium")] = None
+    web_search_options: Annotated[Any, only(None)] = None
+    moderation: Annotated[Any, only(None)] = None
+    service_tier: Annotated[Any, only(None, "auto", "default")] = None
+    store: Annotated[Any, only(None, False)] = None
+    # Labels of stored answers, and hints for a cache that works without them here.
+    metadata: Annotated[dict[str, str], Field(max_length=16)] | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_retention: Annotated[Any, only(None, "in_memory", "in-memory")] = None
+    prompt_cache_options: Annotated[Any, only(None)] = None
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the stream ends with a chunk of token counts."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+    def to_request(self) -> GenerationRequest:
+        """The request that this means. Raises InvalidRequest where two parameters do not go together."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest(
+                "'stream_options' goes with 'stream': true only.", parameter="stream_options"
+            )
+        return GenerationRequest(
+            model=self.model,
+            messages=to_engine(self.messages),
+            sampling=self.sampling(OPENAI_TEMPERATURE, OPENAI_TOP_P),
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=self.stop or [],
+            user=self.user or self.safety_identifier or "",
+        )

@@ -1,0 +1,48 @@
+"""OpenAI's routes: what works with their client libraries works here."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from ai_core.api.answer_format import AnswerFormat
+from ai_core.api.answering import AnswerResponse
+from ai_core.api.context import ApiContext
+from ai_core.api.json_body import read_body
+from ai_core.api.openai_answers import OpenAIFormat
+from ai_core.api.openai_requests import ChatCompletionBody
+from ai_core.api.openapi import takes
+
+
+def openai_routes(context: ApiContext) -> APIRouter:
+    """The routes under /v1."""
+    router = APIRouter(prefix="/v1", tags=["OpenAI"])
+    catalog = context.inference.catalog
+
+    def described(name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": int(context.started_at), "owned_by": "neo"}
+
+    @router.post(
+        "/chat/completions", summary="Answer a conversation", openapi_extra=takes(ChatCompletionBody)
+    )
+    async def chat_completions(request: Request) -> Response:
+        body = await read_body(request, ChatCompletionBody)
+
+        def format_for(request_id: str, model: str) -> AnswerFormat:
+            return OpenAIFormat(request_id, int(time.time()), model, include_usage=body.include_usage)
+
+        return AnswerResponse(context.inference, body.to_request(), format_for, stream=bool(body.stream))
+
+    @router.get("/models", summary="All models, aliases included")
+    async def models() -> dict[str, Any]:
+        data = [described(name) for entry in catalog.entries for name in (entry.name, *entry.aliases)]
+        return {"object": "list", "data": data}
+
+    @router.get("/models/{name:path}", summary="One model")
+    async def model(name: str) -> dict[str, Any]:
+        catalog.resolve(name)
+        return described(name)
+
+    return router

@@ -1,0 +1,90 @@
+"""The parameters that all routes share, with their ranges; and OpenAI's that have no effect here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from ai_core.api.json_body import JsonObject
+from ai_core.engine.messages import Sampling
+
+MAX_STOPS = 16
+MAX_LOGIT_BIAS = 1_024
+MAX_TOKEN_ID = 2**31 - 1
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _bias_by_token(value: dict[str, float]) -> dict[str, float]:
+    for token in value:
+        if not (token.isascii() and token.isdecimal() and len(token) <= 10 and int(token) <= MAX_TOKEN_ID):
+            raise PydanticCustomError("token_id", "Object should have token ids as names")
+    return value
+
+
+def _few(value: Any) -> Any:
+    if isinstance(value, dict) and len(value) > MAX_LOGIT_BIAS:
+        raise PydanticCustomError("too_many_keys", "Object should have at most 1024 entries")
+    return value
+
+
+Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
+StopString = Annotated[str, Field(min_length=1, max_length=256)]
+Stop = Annotated[list[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)]
+Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+# The bound on the length stands before the entries: each bad one would cost an error of its own.
+LogitBias = Annotated[dict[str, Bias], AfterValidator(_bias_by_token), BeforeValidator(_few)]
+MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
+ModelName = Annotated[str, Field(min_length=1)]
+
+
+class GenerationParameters(JsonObject):
+    """How tokens are chosen, and when to stop. ``null`` means the same as leaving a field out."""
+
+    model: ModelName | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    logit_bias: LogitBias | None = None
+    ignore_eos: bool | None = None
+    stop: Stop | None = None
+    stream: bool | None = None
+    user: Annotated[str, Field(max_length=256)] | None = None
+
+    def sampling(self, temperature: float, top_p: float) -> Sampling:
+        """The engine's form. The arguments are what counts where the caller says nothing."""
+        return Sampling(
+            temperature=temperature if self.temperature is None else self.temperature,
+            top_p=top_p if self.top_p is None else self.top_p,
+            top_k=self.top_k or 0,
+            min_p=self.min_p or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            repeat_penalty=1.0 if self.repeat_penalty is None else self.repeat_penalty,
+            seed=self.seed,
+            logit_bias={int(token): bias for token, bias in (self.logit_bias or {}).items()},
+            ignore_eos=bool(self.ignore_eos),
+        )
+
+
+def only(*accepted: Any) -> AfterValidator:
+    """A parameter that we do not have yet: the values that ask for nothing are taken, others refused."""
+
+    def check(value: Any) -> Any:
+        # 0 == False and 1 == True in Python, but not in JSON.
+        if any(value == other and type(value) is type(other) for other in accepted):
+            return value
+        raise PydanticCustomError(
+            "not_supported", "Value asks for something that this server does not have yet"
+        )
+
+    return AfterValidator(check)

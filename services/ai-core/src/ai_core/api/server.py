@@ -1,0 +1,115 @@
+"""Listening, and an orderly end: uvicorn with our own handling of signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from servicekit.logging import get_logger
+
+BACKLOG = 2_048
+KEEP_ALIVE_SECONDS = 75
+CLOSE_SECONDS = 5
+"""For connections whose last bytes are still on their way when everything is answered."""
+
+log = get_logger(__name__)
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text says what to do."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ListenError."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ListenError(f"API_HOST: '{host}' is no address of this machine ({error.strerror}).") from error
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ListenError(_bind_sentence(host, port, error)) from error
+    return listener
+
+
+def _bind_sentence(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is in use already: end the program that uses it, or set API_PORT "
+            "to another port."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} may not be used without privileges: set API_PORT to 1024 or more."
+    return f"API_HOST={host}, API_PORT={port}: {error.strerror}."
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are ours: uvicorn would stop listening at the first one, where a client that comes
+        # during draining should get a 503, and would pass the signal on when done.
+        yield
+
+
+async def serve(
+    app: ASGIApp, listener: socket.socket, drain: Callable[[], Awaitable[None]], abort: Callable[[], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT, and ``drain``; a second signal calls ``abort``, to make it quick."""
+    server = _Server(_configuration(app))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            abort()
+        stop.set()
+
+    with _signals(on_signal):
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if stop.is_set():
+            log.info("draining")
+            await drain()
+        server.should_exit = True
+        await serving
+
+
+def _configuration(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+        reset_contextvars=True,
+    )
+
+
+@contextlib.contextmanager
+def _signals(handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""Which models exist, by which names, and where their files are."""

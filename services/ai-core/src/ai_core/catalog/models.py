@@ -1,0 +1,73 @@
+"""The catalog: an immutable list of models, and the rule that finds one by a caller's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ai_core.errors import ModelNotFound
+
+MAX_NAMES_SHOWN = 10
+MAX_NAME_ECHO = 80
+
+
+class CatalogError(Exception):
+    """The models cannot be served as configured; the text says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model that this server offers. Zeros mean "the default", as in the settings."""
+
+    name: str
+    path: Path
+    context_length: int = 0
+    threads: int = 0
+    aliases: tuple[str, ...] = ()
+
+
+class Catalog:
+    """All models of this server, by name and alias, and the one for requests that name none.
+
+    Raises:
+        CatalogError: no models, two models of one name, or a default that does not exist.
+    """
+
+    def __init__(self, entries: list[ModelEntry], default: str | None = None) -> None:
+        self._by_name = _index(entries)
+        self.entries = tuple(entries)
+        if not entries:
+            raise CatalogError("The models file lists no models.")
+        chosen = self._by_name.get(default or entries[0].name)
+        if chosen is None:
+            raise CatalogError(f"The default model '{default}' is not among the models: {self.names()}.")
+        self.default = chosen
+
+    def resolve(self, name: str | None) -> ModelEntry:
+        """The model that a request means. Raises ModelNotFound."""
+        if name is None:
+            return self.default
+        entry = self._by_name.get(name)
+        if entry is None:
+            shown = name if len(name) <= MAX_NAME_ECHO else name[:MAX_NAME_ECHO] + "…"
+            raise ModelNotFound(
+                f"There is no model '{shown}' here. Models: {self.names()}.", parameter="model"
+            )
+        return entry
+
+    def names(self) -> str:
+        """The models for a message to a person."""
+        names = [entry.name for entry in self.entries]
+        more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
+        return ", ".join(names[:MAX_NAMES_SHOWN]) + more
+
+
+def _index(entries: list[ModelEntry]) -> Mapping[str, ModelEntry]:
+    by_name: dict[str, ModelEntry] = {}
+    for entry in entries:
+        for name in (entry.name, *entry.aliases):
+            if name in by_name:
+                raise CatalogError(f"Two models are called '{name}'.")
+            by_name[name] = entry
+    return by_name

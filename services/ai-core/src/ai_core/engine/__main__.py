@@ -1,0 +1,102 @@
+"""The engine process: ``python -m ai_core.engine FD JSON`` (see ``messages.EngineConfig``).
+
+One model, one thread. It ends when it is told to, or when the API process closes its end of the
+socket; signals meant for the whole process group (Ctrl-C, a service manager's TERM) are left to
+the API process, which drains first.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ai_core.engine.backends.registry import CannotLoad, Loaded, load
+from ai_core.engine.chat.template import BadTemplate, ChatTemplate
+from ai_core.engine.host import Host
+from ai_core.engine.intake import Intake
+from ai_core.engine.loop import Loop, Wire, resident_bytes
+from ai_core.engine.messages import EngineConfig, LoadFailed, Loading, Ready
+
+PROGRESS_SECONDS = 0.2
+FAILED_TO_LOAD = 4
+"""Exit status after ``LoadFailed``."""
+
+
+def main(arguments: list[str]) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    descriptor, text = arguments
+    config = msgspec.json.decode(text, type=EngineConfig)
+    with socket.socket(fileno=int(descriptor)) as sock:
+        return serve(Wire(sock), config)
+
+
+def serve(wire: Wire, config: EngineConfig) -> int:
+    """Load the model and run until told to end. Returns the exit status."""
+    started = time.monotonic()
+    try:
+        loaded = load(config, _progress_reporter(wire))
+        template = _template(loaded)
+    except (CannotLoad, BadTemplate) as error:
+        wire.send(LoadFailed("cannot_load", str(error)))
+        return FAILED_TO_LOAD
+    wire.send(_ready(loaded, has_template=template is not None, seconds=time.monotonic() - started))
+    host = Host(
+        loaded.backend,
+        loaded.vocabulary,
+        Intake(loaded.vocabulary, template, loaded.backend.capabilities()),
+        max_waiting=config.max_waiting,
+        clock=time.monotonic,
+        send=wire.send,
+        resident_bytes=resident_bytes,
+    )
+    try:
+        Loop(wire, host, time.monotonic).run()
+    finally:
+        loaded.backend.close()
+    return 0
+
+
+def _template(loaded: Loaded) -> ChatTemplate | None:
+    vocabulary = loaded.vocabulary
+    source = vocabulary.chat_template
+    return None if source is None else ChatTemplate(source, vocabulary.bos_text, vocabulary.eos_text)
+
+
+def _progress_reporter(wire: Wire) -> Callable[[float], None]:
+    due = 0.0
+
+    def report(progress: float) -> None:
+        nonlocal due
+        now = time.monotonic()
+        if progress >= 1.0 or now >= due:
+            due = now + PROGRESS_SECONDS
+            wire.send(Loading(progress))
+
+    return report
+
+
+def _ready(loaded: Loaded, *, has_template: bool, seconds: float) -> Ready:
+    capabilities = loaded.backend.capabilities()
+    return Ready(
+        backend=capabilities.name,
+        description=loaded.description,
+        context_length=capabilities.context_length,
+        kv_cells=capabilities.kv_cells,
+        max_sequences=capabilities.max_sequences,
+        vocabulary=capabilities.vocabulary,
+        parameters=loaded.parameters,
+        has_chat_template=has_template,
+        prefix=capabilities.prefix,
+        load_seconds=seconds,
+        weights_bytes=loaded.weights_bytes,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""From an engine's configuration to a llama.cpp backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
+from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings
+from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
+from ai_core.engine.backends.llama_cpp.model import Model, ModelError
+from ai_core.engine.backends.llama_cpp.scheduler import Limits
+from ai_core.engine.backends.registry import CannotLoad, Loaded
+from ai_core.engine.messages import EngineConfig
+
+DEFAULT_CONTEXT = 8_192
+"""Longest context that is taken unasked: its cells cost memory from the start."""
+DEFAULT_CELLS_PER_SEQUENCE = 1_024
+CACHED_PREFIXES = 64
+"""Sequence ids for prefixes of finished sequences."""
+_TRANSIT_IDS = 1
+_CELL_STEP = 256
+
+
+def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    """Load the weights and create the context.
+
+    Raises:
+        CannotLoad: the file or the configuration cannot be served.
+    """
+    forward_llama_logs(config.log_level)
+    try:
+        model = Model(Path(config.model_path), on_progress)
+        if not model.has_decoder:
+            raise CannotLoad(f"{config.model_path} is no text-generating model")
+        length = context_length(config.context_length, model.trained_context)
+        sequence_ids = sequence_ids_for(config.max_sequences)
+        settings = ContextSettings(
+            kv_cells=kv_cells(config.kv_cells, length, config.max_sequences),
+            sequence_ids=sequence_ids,
+            threads=config.threads or len(os.sched_getaffinity(0)),
+        )
+        context = Context(model, settings)
+    except ModelError as error:
+        raise CannotLoad(str(error)) from error
+    backend = LlamaCppBackend(
+        model,
+        context,
+        sequence_ids=sequence_ids,
+        max_sequences=config.max_sequences,
+        context_length=min(length, context.cells),
+        limits=Limits(itl_target_ms=config.itl_target_ms),
+        pause_bytes=config.pause_bytes,
+    )
+    return Loaded(backend, model.vocabulary, model.description, model.parameters, model.weights_bytes)
+
+
+def context_length(wanted: int, trained: int) -> int:
+    """Tokens per sequence: what is asked for, or what the model was trained for up to a default.
+
+    Raises:
+        CannotLoad: more is asked for than the model was trained for.
+    """
+    if wanted > trained:
+        raise CannotLoad(f"context_length {wanted} is more than the {trained} tokens that the model was trained for")
+    return wanted or min(trained, DEFAULT_CONTEXT)
+
+
+def kv_cells(wanted: int, length: int, max_sequences: int) -> int:
+    """Cells of the cache, at least one full sequence, in llama.cpp's steps of 256."""
+    cells = max(length, wanted or min(max_sequences * DEFAULT_CELLS_PER_SEQUENCE, 2 * DEFAULT_CONTEXT))
+    return -(-cells // _CELL_STEP) * _CELL_STEP
+
+
+def sequence_ids_for(max_sequences: int) -> int:
+    """Ids for running sequences, cached prefixes and copies in transit, within llama.cpp's limit.
+
+    Raises:
+        CannotLoad: more running sequences than llama.cpp has ids.
+    """
+    if max_sequences + _TRANSIT_IDS > MAX_SEQUENCE_IDS:
+        raise CannotLoad(f"max_sequences {max_sequences} is more than the {MAX_SEQUENCE_IDS - _TRANSIT_IDS} possible")
+    return min(max_sequences + CACHED_PREFIXES + _TRANSIT_IDS, MAX_SEQUENCE_IDS)

@@ -1,0 +1,34 @@
+"""llama.cpp's own log lines, as one JSON object each on standard error."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+
+import llama_cpp.llama_cpp as lib
+
+_LEVELS = {1: "debug", 2: "info", 3: "warning", 4: "error"}
+_ORDER = ("debug", "info", "warning", "error")
+
+
+def forward_llama_logs(level: str) -> None:
+    """Pass on warnings and errors; everything when the level is ``debug``.
+
+    llama.cpp calls its own chatter ``info``; an operator at ``info`` does not want it.
+    """
+    threshold = _ORDER.index("debug" if level == "debug" else "warning")
+
+    @lib.llama_log_callback
+    def callback(severity: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+        name = _LEVELS.get(severity, "debug")
+        message = text.decode(errors="replace").strip()
+        if message and _ORDER.index(name) >= threshold:
+            print(json.dumps({"level": name, "logger": "llama.cpp", "event": message}), file=sys.stderr, flush=True)
+
+    lib.llama_log_set(callback, ctypes.c_void_p(0))
+    _keep_alive.append(callback)
+
+
+_keep_alive: list[object] = []
+"""llama.cpp keeps a bare pointer to the callback."""

@@ -1,0 +1,198 @@
+"""What the next step computes: a pure decision.
+
+* Every running sequence decodes in every step.
+* Prompts are computed in chunks between these decodes, as much as keeps the time between two
+  tokens of the running streams near a target. Up to 63 rows go through one call together;
+  beyond that the chunk is a call of its own, because mixing decodes into tiles costs more.
+* A prompt that is short in all (``BURST_TOKENS``) is computed at once: cut into slices it would
+  cost a third more and hold up everybody for longer in sum.
+* Without running streams, prompts share large calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ai_core.engine.backends.llama_cpp.step_cost import TILE_ROWS, Load, StepCost
+
+BURST_TOKENS = 128
+"""A prompt with at most so many tokens left is computed in one piece."""
+SMALLEST_CHUNK = 8
+"""Progress is made even where the target leaves no room."""
+AUTO_TARGET_FACTOR = 2.4
+"""Without a target in milliseconds, a step may take this many times what its decodes take alone."""
+_MIXED_CHUNKS = (56, 48, 40, 32, 24, 16, 8)
+_TILED_CHUNKS = (512, 384, 256, 192, 128, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeView:
+    """A sequence that gets its next token. ``depth``: tokens it holds."""
+
+    id: int
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefillView:
+    """A sequence whose prompt is not computed yet. Views come in the order of service."""
+
+    id: int
+    depth: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next ``tokens`` prompt tokens of a sequence."""
+
+    id: int
+    tokens: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """One step. ``separate``: the chunks are a second call, after the decodes."""
+
+    decodes: list[int] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
+    separate: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.decodes and not self.chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``rows``: most rows in one call. ``itl_target_ms`` 0: relative to the decodes' own cost."""
+
+    rows: int = 512
+    itl_target_ms: float = 0.0
+
+
+def plan_step(
+    decodes: Sequence[DecodeView],
+    prefills: Sequence[PrefillView],
+    cost: StepCost,
+    limits: Limits,
+    free_cells: int,
+) -> Plan:
+    """The next step. The caller has seen to it that ``free_cells`` covers the decodes; chunks
+    never take more than what is left of them."""
+    plan = Plan(decodes=[view.id for view in decodes])
+    room = free_cells - len(decodes)
+    if not decodes:
+        plan.chunks = _fill(prefills, min(limits.rows, room))
+        return plan
+    if not prefills or room <= 0:
+        return plan
+    load = decode_load(decodes)
+    budget = target_ms(cost, load, limits) - cost.predict(load)
+    mixed_room = min(TILE_ROWS - 1 - load.rows, room)
+    first = prefills[0]
+    if first.remaining <= BURST_TOKENS:
+        _plan_short(plan, prefills, cost, load, budget, mixed_room, min(limits.rows, room))
+    else:
+        _plan_long(plan, first, cost, load, budget, mixed_room, min(limits.rows, room))
+    return plan
+
+
+def decode_load(decodes: Sequence[DecodeView]) -> Load:
+    return Load(len(decodes), sum(view.depth for view in decodes))
+
+
+def target_ms(cost: StepCost, load: Load, limits: Limits) -> float:
+    """What a step of these decodes may take with a chunk."""
+    return limits.itl_target_ms or AUTO_TARGET_FACTOR * cost.predict(load)
+
+
+def _fill(prefills: Sequence[PrefillView], room: int) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    for view in prefills:
+        tokens = min(view.remaining, room)
+        if tokens <= 0:
+            break
+        chunks.append(Chunk(view.id, tokens))
+        room -= tokens
+    return chunks
+
+
+def _plan_short(
+    plan: Plan,
+    prefills: Sequence[PrefillView],
+    cost: StepCost,
+    load: Load,
+    budget: float,
+    mixed_room: int,
+    room: int,
+) -> None:
+    """Whole short prompts: beside the decodes while they fit, else the first one by itself."""
+    first = prefills[0]
+    tokens = min(first.remaining, room)
+    if tokens > mixed_room:
+        plan.chunks, plan.separate = [Chunk(first.id, tokens)], True
+        return
+    alone = cost.predict(load)
+    for view in prefills:
+        grown = load.plus(view.remaining, view.depth)
+        fits = view.remaining <= mixed_room and cost.predict(grown) - alone <= budget
+        if plan.chunks and not fits:
+            return
+        plan.chunks.append(Chunk(view.id, min(view.remaining, mixed_room)))
+        load, mixed_room = grown, mixed_room - view.remaining
+
+
+def _plan_long(
+    plan: Plan, first: PrefillView, cost: StepCost, load: Load, budget: float, mixed_room: int, room: int
+) -> None:
+    """The slice of a long prompt that brings most tokens per millisecond within the budget."""
+    best, best_rate = 0, 0.0
+    for tokens in _MIXED_CHUNKS:
+        added = cost.predict(load.plus(tokens, first.depth)) - cost.predict(load)
+        if tokens <= min(mixed_room, first.remaining) and added <= budget and tokens / max(added, 0.1) > best_rate:
+            best, best_rate = tokens, tokens / max(added, 0.1)
+    for tokens in _TILED_CHUNKS:
+        added = cost.predict(Load().plus(tokens, first.depth))
+        if tokens <= min(room, first.remaining) and added <= budget and tokens / max(added, 0.1) > best_rate:
+            best, best_rate = tokens, tokens / max(added, 0.1)
+    tokens = best or min(SMALLEST_CHUNK, room, first.remaining)
+    plan.chunks = [Chunk(first.id, tokens)]
+    plan.separate = tokens > mixed_room or tokens >= TILE_ROWS
+
+
+# --- KV room -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A sequence that holds cells, as seen by the decision whom to pause."""
+
+    id: int
+    priority: int
+    admitted: int
+    """Order of admission: the higher, the newer."""
+
+
+def choose_paused(tenants: Sequence[Tenant]) -> int | None:
+    """The sequence that gives way when cells run out: of the lowest priority, the newest. None
+    when only one is left, which always goes on."""
+    if len(tenants) < 2:
+        return None
+    return min(tenants, key=lambda tenant: (tenant.priority, -tenant.admitted)).id
+
+
+def choose_resumed(paused: Sequence[Tenant]) -> int | None:
+    """Whose turn it is to come back: of the highest priority, the oldest."""
+    return max(paused, key=lambda tenant: (tenant.priority, -tenant.admitted)).id if paused else None
+
+
+RESERVE_TOKENS = 32
+"""Room for growth that a sequence must find before it starts or comes back."""
+
+
+def may_enter(free_cells: int, needed: int, running: int) -> bool:
+    """Whether a sequence that brings ``needed`` tokens may start or come back beside ``running`` others:
+    each of them is to have room to grow for a while, or pausing would follow at once."""
+    return running == 0 or free_cells >= needed + RESERVE_TOKENS * (running + 1)

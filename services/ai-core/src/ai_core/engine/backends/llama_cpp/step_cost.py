@@ -1,0 +1,96 @@
+"""What a step will cost, learned from the steps before.
+
+On a CPU the cost of a ``llama_decode`` call is close to linear in its rows (matrix products) and
+in the cells that its rows look at (attention), but with other coefficients from 64 rows on, where
+the attention kernel works in tiles. So there are two linear models, each fitted while it runs by
+recursive least squares with forgetting (Haykin, "Adaptive Filter Theory", ch. 10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TILE_ROWS = 64
+"""From this many rows on, llama.cpp's flash attention on the CPU works in tiles."""
+
+_Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """One call: its rows, and the cells that all rows together attend to."""
+
+    rows: int = 0
+    attended: int = 0
+
+    def plus(self, rows: int, depth: int) -> Load:
+        """This load and a run of ``rows`` tokens of one sequence that begins at position ``depth``."""
+        return Load(self.rows + rows, self.attended + rows * depth + rows * rows // 2)
+
+
+@dataclass(slots=True)
+class _Linear:
+    """y = w·x with x = (1, rows, attended / 1000), in milliseconds."""
+
+    weights: list[float]
+    forgetting: float = 0.99
+    covariance: list[list[float]] = field(
+        default_factory=lambda: [[400.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 40.0]]
+    )
+    observations: int = 0
+
+    def predict(self, x: _Vector) -> float:
+        return sum(w * v for w, v in zip(self.weights, x, strict=True))
+
+    def observe(self, x: _Vector, y: float) -> None:
+        gain_base = [sum(row[i] * x[i] for i in range(3)) for row in self.covariance]
+        scale = self.forgetting + sum(x[i] * gain_base[i] for i in range(3))
+        gain = [g / scale for g in gain_base]
+        error = y - self.predict(x)
+        self.weights = [max(0.0, w + g * error) for w, g in zip(self.weights, gain, strict=True)]
+        self.covariance = [
+            [
+                min((self.covariance[i][j] - gain[i] * gain_base[j]) / self.forgetting, _COVARIANCE_LIMIT)
+                for j in range(3)
+            ]
+            for i in range(3)
+        ]
+        self.observations += 1
+
+
+_COVARIANCE_LIMIT = 1e4
+_SPIKE = 3.0
+_SPIKES_IGNORED_AFTER = 8
+
+
+class StepCost:
+    """Predicts milliseconds of a call and learns from measured ones.
+
+    The start values are those of a half-billion-parameter model on two cores; a few steps replace
+    them by what is true here.
+    """
+
+    def __init__(self) -> None:
+        self._plain = _Linear([30.0, 5.0, 10.0])
+        self._tiled = _Linear([30.0, 4.0, 2.0])
+
+    def predict(self, load: Load) -> float:
+        """Milliseconds, never negative; 0 for an empty call."""
+        return max(0.0, self._model(load).predict(_features(load))) if load.rows else 0.0
+
+    def observe(self, load: Load, milliseconds: float) -> None:
+        """A call has taken so long. A single spike (the machine was busy) counts as three times the
+        expected cost at most; a lasting change is still learned."""
+        if not load.rows:
+            return
+        model = self._model(load)
+        if model.observations >= _SPIKES_IGNORED_AFTER:
+            milliseconds = min(milliseconds, _SPIKE * max(self.predict(load), 1.0))
+        model.observe(_features(load), milliseconds)
+
+    def _model(self, load: Load) -> _Linear:
+        return self._tiled if load.rows >= TILE_ROWS else self._plain
+
+
+def _features(load: Load) -> _Vector:
+    return (1.0, float(load.rows), load.attended / 1000.0)

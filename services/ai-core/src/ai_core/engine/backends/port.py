@@ -1,0 +1,142 @@
+"""The port behind which an inference library computes tokens.
+
+A backend takes token ids, never text, and is driven by one thread: the host calls ``step`` as
+long as there is work. A backend may schedule its sequences itself (llama.cpp here, OpenVINO
+GenAI with its own scheduler); what every backend needs, the order of waiting requests and the
+coalescing of common prefixes, stands above this port, in ``engine.order`` and
+``engine.coalescing``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ai_core.engine.messages import Sampling
+
+Tokens = npt.NDArray[np.int32]
+"""A one-dimensional array of token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do. Asked once, after loading."""
+
+    name: str
+    prefix: Literal["any", "snapshot", "none"]
+    """``any``: a prefix of any length can be shared; ``snapshot``: only states saved at message
+    borders; ``none``: every prompt is computed in full."""
+    reports_prefix: bool
+    """Whether ``StepResult.prefix_ready`` tells how far a prompt has come."""
+    context_length: int
+    """Most tokens in one sequence, prompt and answer together."""
+    max_sequences: int
+    kv_cells: int
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One prompt to be continued."""
+
+    id: int
+    prompt: Tokens
+    sampling: Sampling
+    max_tokens: int
+    priority: int = 0
+    namespace: str = ""
+
+
+@dataclass(slots=True)
+class StepResult:
+    """What one step brought."""
+
+    tokens: list[tuple[int, int]] = field(default_factory=list)
+    """(sequence id, token), at most one per sequence and step, end-of-generation tokens left out."""
+    finished: list[tuple[int, Literal["stop", "length"]]] = field(default_factory=list)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    """(sequence id, reason): this sequence alone cannot go on."""
+    prefix_ready: list[tuple[int, int]] = field(default_factory=list)
+    """(sequence id, n): the first n prompt tokens of this sequence can be shared from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStats:
+    """A snapshot; counters count from the start."""
+
+    running: int = 0
+    paused: int = 0
+    free_sequences: int = 0
+    """How many further sequences ``submit`` takes at this moment."""
+    kv_cells_used: int = 0
+    kv_cells_cached: int = 0
+    pauses: int = 0
+    evictions: int = 0
+
+
+class Backend(Protocol):
+    """Computes tokens for many sequences at once. Not thread-safe: one thread drives it."""
+
+    def capabilities(self) -> Capabilities:
+        """Constant after loading."""
+
+    def count(self, prompt: Tokens, namespace: str) -> int:
+        """How many leading tokens of this prompt are held already and would not be computed again."""
+
+    def submit(self, sequence: Sequence) -> int:
+        """Take a sequence; returns the number of prompt tokens that are not computed again.
+
+        The caller keeps ``len(prompt) < context_length`` and submits only while
+        ``stats().free_sequences > 0``.
+        """
+
+    def prioritise(self, sequence_id: int, priority: int) -> None:
+        """Raise a sequence's priority: someone more urgent waits for its prefix."""
+
+    def cancel(self, sequence_id: int) -> None:
+        """Drop a sequence before the next step. Unknown ids are ignored."""
+
+    def step(self) -> StepResult:
+        """Compute once for all sequences.
+
+        Raises:
+            Exception: the backend as a whole is broken; the host lets the process end.
+        """
+
+    def set_threads(self, decode: int, batch: int) -> None:
+        """Threads for decode and prefill, from the next step on."""
+
+    def stats(self) -> BackendStats:
+        """Cheap enough to be called every step."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Vocabulary(Protocol):
+    """Text to token ids and back, for one model."""
+
+    def encode(self, text: str, *, add_bos: bool, parse_special: bool) -> list[int]:
+        """Token ids of a text. With ``parse_special``, the texts of control tokens become these tokens."""
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that a token stands for; empty for control tokens. May end inside a UTF-8 character."""
+
+    @property
+    def control_texts(self) -> frozenset[str]:
+        """Texts that ``parse_special`` would turn into control tokens, e.g. ``<|im_end|>``."""
+
+    @property
+    def bos_text(self) -> str:
+        """The text of the token that begins a sequence, or empty."""
+
+    @property
+    def eos_text(self) -> str:
+        """The text of the token that ends a sequence, or empty."""
+
+    @property
+    def chat_template(self) -> str | None:
+        """The model's own chat template (Jinja), if it has one."""

@@ -1,0 +1,57 @@
+"""Backends by name. Each is imported only when an engine process is started with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ai_core.engine.backends.port import Backend, Vocabulary
+from ai_core.engine.messages import EngineConfig
+
+
+class CannotLoad(Exception):
+    """The model cannot be served; the text is written for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A backend ready to compute, and what there is to say about its model."""
+
+    backend: Backend
+    vocabulary: Vocabulary
+    description: str
+    parameters: int = 0
+    weights_bytes: int = 0
+
+
+Loader = Callable[[EngineConfig, Callable[[float], None]], Loaded]
+"""Loads a model; calls back with progress from 0 to 1. Raises :class:`CannotLoad`."""
+
+
+def _llama_cpp(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    from ai_core.engine.backends.llama_cpp.load import load
+
+    return load(config, on_progress)
+
+
+def _scripted(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    from ai_core.engine.backends.scripted import load
+
+    backend, vocabulary = load(config)
+    on_progress(1.0)
+    return Loaded(backend, vocabulary, "answers at once, without a model")
+
+
+LOADERS: dict[str, Loader] = {"llama_cpp": _llama_cpp, "scripted": _scripted}
+
+
+def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    """Load with the backend that the configuration names.
+
+    Raises:
+        CannotLoad: no such backend, or the model cannot be served by it.
+    """
+    loader = LOADERS.get(config.backend)
+    if loader is None:
+        raise CannotLoad(f"there is no backend named {config.backend!r}; known are {', '.join(sorted(LOADERS))}")
+    return loader(config, on_progress)

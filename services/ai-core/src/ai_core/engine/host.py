@@ -1,0 +1,314 @@
+"""The heart of an engine process: waiting requests, the backend's steps, and text going out.
+
+One object, one thread, no clock and no socket of its own: messages come in through
+:meth:`Host.receive`, :meth:`Host.step` computes once, and everything that goes out goes through
+``send``. What is common to all backends happens here: the order of waiting requests, the
+coalescing of common prefixes, stop strings, deadlines.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ai_core.engine.backends.port import Backend, Sequence, StepResult, Vocabulary
+from ai_core.engine.coalescing import Coalescer, WaitFor
+from ai_core.engine.intake import Intake, Prompt
+from ai_core.engine.messages import (
+    Accepted,
+    Cancel,
+    Delta,
+    Failed,
+    Finished,
+    FinishReason,
+    Message,
+    Refused,
+    SetThreads,
+    Stats,
+    Step,
+    Submit,
+    ToEngine,
+)
+from ai_core.engine.order import Order, Waiting
+from ai_core.engine.text import TextAssembler
+
+CANDIDATES_PER_STEP = 64
+"""How far down the queue a step looks for somebody who need not wait for a prefix."""
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    submit: Submit
+    prompt: Prompt
+    arrived: float
+    text: TextAssembler
+    started: float | None = None
+    first_token: float | None = None
+    cached: int = 0
+    generated: int = 0
+
+
+@dataclass(slots=True)
+class _Counters:
+    prefix_queries: int = 0
+    prefix_hits: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    steps: int = 0
+    step_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    started: list[int] = field(default_factory=list)
+    deltas: list[Delta] = field(default_factory=list)
+    finished: list[Finished] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+
+
+class Host:
+    """See the module's text.
+
+    Args:
+        backend: computes tokens.
+        vocabulary: turns them into bytes.
+        intake: reads requests.
+        max_waiting: requests that may wait; one more is refused with ``queue_full``.
+        clock: monotonic seconds.
+        send: takes every outgoing message.
+        resident_bytes: memory of this process, for the snapshots.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        vocabulary: Vocabulary,
+        intake: Intake,
+        *,
+        max_waiting: int,
+        clock: Callable[[], float],
+        send: Callable[[Message], None],
+        resident_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._backend = backend
+        self._vocabulary = vocabulary
+        self._intake = intake
+        self._capabilities = backend.capabilities()
+        self._max_waiting = max_waiting
+        self._clock = clock
+        self._send = send
+        self._resident_bytes = resident_bytes
+        self._order = Order()
+        self._coalescer = Coalescer()
+        self._requests: dict[int, _Request] = {}
+        self._running: set[int] = set()
+        self._ended_early: list[Finished] = []
+        self._counters = _Counters()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do in a step."""
+        return bool(self._requests or self._ended_early)
+
+    def receive(self, message: ToEngine) -> None:
+        """Take one message; answers a ``Submit`` at once."""
+        match message:
+            case Submit():
+                self._submit(message)
+            case Cancel(id=request_id):
+                self._cancel(request_id)
+            case SetThreads(decode=decode, batch=batch):
+                self._backend.set_threads(decode, batch)
+
+    def step(self, *, with_stats: bool = False) -> None:
+        """Let in whom there is room for, compute once, send one ``Step``.
+
+        Raises:
+            Exception: the backend is broken as a whole; the process should end.
+        """
+        out = _Outgoing()
+        out.finished, self._ended_early = self._ended_early, []
+        now = self._clock()
+        self._expire(now, out)
+        self._admit(now, out)
+        if out.started:
+            # Said before the step, not after it: if this step kills the process, these are the suspects.
+            self._send(Step(started=out.started))
+        if self._running:
+            result = self._backend.step()
+            self._counters.steps += 1
+            self._counters.step_seconds += self._clock() - now
+            self._relay(result, out)
+        stats = self.stats() if with_stats else None
+        self._send(Step(deltas=out.deltas, finished=out.finished, failed=out.failed, stats=stats))
+
+    def stats(self) -> Stats:
+        """A snapshot for metrics."""
+        backend, counters = self._backend.stats(), self._counters
+        return Stats(
+            running=backend.running,
+            waiting=len(self._order),
+            paused=backend.paused,
+            kv_cells_used=backend.kv_cells_used,
+            kv_cells_cached=backend.kv_cells_cached,
+            kv_cells=self._capabilities.kv_cells,
+            prefix_queries=counters.prefix_queries,
+            prefix_hits=counters.prefix_hits,
+            prompt_tokens=counters.prompt_tokens,
+            completion_tokens=counters.completion_tokens,
+            steps=counters.steps,
+            step_seconds=counters.step_seconds,
+            pauses=backend.pauses,
+            evictions=backend.evictions,
+            resident_bytes=self._resident_bytes(),
+        )
+
+    # --- arriving ---------------------------------------------------------------------------------
+
+    def _submit(self, submit: Submit) -> None:
+        if len(self._order) >= self._max_waiting:
+            message = f"{self._max_waiting} requests wait already; try again later"
+            self._send(Refused(id=submit.id, code="queue_full", parameter=None, message=message))
+            return
+        prompt = self._intake.read(submit)
+        if isinstance(prompt, Refused):
+            self._send(prompt)
+            return
+        now = self._clock()
+        self._requests[submit.id] = _Request(submit, prompt, now, TextAssembler(submit.stop))
+        self._order.add(
+            Waiting(
+                id=submit.id,
+                priority=submit.priority,
+                fairness_key=submit.fairness_key,
+                arrived=now,
+                deadline=None if submit.timeout is None else now + submit.timeout,
+                cost=len(prompt.tokens) + prompt.max_tokens,
+                alone=submit.alone,
+            )
+        )
+        self._send(Accepted(submit.id, len(prompt.tokens)))
+
+    def _cancel(self, request_id: int) -> None:
+        if request_id not in self._requests:
+            return
+        if request_id in self._running:
+            self._backend.cancel(request_id)
+        self._order.remove(request_id)
+        self._ended_early.append(self._end(request_id, "cancelled", held_back=False))
+
+    def _expire(self, now: float, out: _Outgoing) -> None:
+        for waiting in self._order.expired(now):
+            del self._requests[waiting.id]
+            seconds = now - waiting.arrived
+            out.failed.append(Failed(waiting.id, "timeout", f"waited {seconds:.0f} s without a turn"))
+
+    def _admit(self, now: float, out: _Outgoing) -> None:
+        if not len(self._order):
+            return
+        free = self._backend.stats().free_sequences
+        for waiting in list(itertools.islice(self._order.candidates(now), CANDIDATES_PER_STEP)):
+            if free <= 0 or self._keeps_others_out():
+                return
+            if waiting.alone and self._running:
+                return
+            if self._waits_for_a_prefix(waiting, now):
+                continue
+            self._start(waiting, now, out)
+            free -= 1
+
+    def _keeps_others_out(self) -> bool:
+        return any(self._requests[request_id].submit.alone for request_id in self._running)
+
+    def _waits_for_a_prefix(self, waiting: Waiting, now: float) -> bool:
+        if not self._capabilities.reports_prefix:
+            return False
+        request = self._requests[waiting.id]
+        tokens, namespace = request.prompt.tokens, request.submit.namespace
+        held = self._backend.count(tokens, namespace)
+        verdict = self._coalescer.verdict(tokens, held, namespace, waiting.priority, now - waiting.arrived)
+        if not isinstance(verdict, WaitFor):
+            return False
+        if verdict.raise_priority is not None:
+            self._backend.prioritise(verdict.leader_id, verdict.raise_priority)
+        return True
+
+    def _start(self, waiting: Waiting, now: float, out: _Outgoing) -> None:
+        request = self._requests[waiting.id]
+        submit, tokens = request.submit, request.prompt.tokens
+        self._order.admitted(waiting.id)
+        request.started = now
+        request.cached = self._backend.submit(
+            Sequence(
+                id=submit.id,
+                prompt=tokens,
+                sampling=submit.sampling,
+                max_tokens=request.prompt.max_tokens,
+                priority=submit.priority,
+                namespace=submit.namespace,
+            )
+        )
+        self._coalescer.started(submit.id, tokens, request.cached, submit.namespace, submit.priority)
+        self._running.add(submit.id)
+        self._counters.prefix_queries += len(tokens)
+        self._counters.prefix_hits += request.cached
+        self._counters.prompt_tokens += len(tokens)
+        out.started.append(submit.id)
+
+    # --- leaving ----------------------------------------------------------------------------------
+
+    def _relay(self, result: StepResult, out: _Outgoing) -> None:
+        now = self._clock()
+        for request_id, ready in result.prefix_ready:
+            self._prefix_ready(request_id, ready)
+        reasons = dict(result.finished)
+        for request_id, token in result.tokens:
+            self._token(request_id, token, now, reasons, out)
+        for request_id, reason in reasons.items():
+            out.finished.append(self._end(request_id, reason, held_back=True))
+        for request_id, message in result.failed:
+            self._forget(request_id)
+            out.failed.append(Failed(request_id, "decode_error", message))
+
+    def _prefix_ready(self, request_id: int, ready: int) -> None:
+        request = self._requests.get(request_id)
+        if request is not None and ready < len(request.prompt.tokens):
+            self._coalescer.progress(request_id, ready)
+        else:
+            self._coalescer.done(request_id)
+
+    def _token(
+        self, request_id: int, token: int, now: float, reasons: dict[int, FinishReason], out: _Outgoing
+    ) -> None:
+        request = self._requests[request_id]
+        if request.first_token is None:
+            request.first_token = now
+            self._coalescer.done(request_id)
+        request.generated += 1
+        self._counters.completion_tokens += 1
+        out.deltas.append(Delta(request_id, request.text.push(self._vocabulary.piece(token)), 1))
+        if request.text.stopped:
+            if request_id not in reasons:
+                self._backend.cancel(request_id)
+            reasons[request_id] = "stop"
+
+    def _end(self, request_id: int, reason: FinishReason, *, held_back: bool) -> Finished:
+        request = self._forget(request_id)
+        now = self._clock()
+        started = request.started or now
+        return Finished(
+            request_id,
+            reason,
+            request.text.finish() if held_back and not request.text.stopped else "",
+            len(request.prompt.tokens),
+            request.generated,
+            request.cached,
+            started - request.arrived,
+            (request.first_token or now) - started,
+        )
+
+    def _forget(self, request_id: int) -> _Request:
+        self._running.discard(request_id)
+        self._coalescer.done(request_id)
+        return self._requests.pop(request_id)

@@ -1,0 +1,92 @@
+"""From a submitted request to a prompt of token ids, or a refusal that names the parameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ai_core.engine.backends.port import Capabilities, Tokens, Vocabulary
+from ai_core.engine.chat.prompt import encode_chat, encode_raw
+from ai_core.engine.chat.template import ChatTemplate, TemplateError
+from ai_core.engine.messages import Refused, Submit
+
+LONGEST_TOKEN_BYTES = 32
+"""A text of more bytes than this per token of the context is refused without being tokenized:
+tokenizing megabytes would hold up everybody else's next token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request that can be computed."""
+
+    tokens: Tokens
+    max_tokens: int
+
+
+class Intake:
+    """Checks requests against one model. It holds no state of requests."""
+
+    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate | None, capabilities: Capabilities) -> None:
+        self._vocabulary = vocabulary
+        self._template = template
+        self._capabilities = capabilities
+
+    def read(self, request: Submit) -> Prompt | Refused:
+        """The prompt in token ids, with ``max_tokens`` cut to what the context leaves."""
+        parameter = "prompt" if request.messages is None else "messages"
+        too_long = self._refuse_bytes(request, parameter)
+        if too_long is not None:
+            return too_long
+        unknown = next((t for t in request.sampling.logit_bias if t >= self._capabilities.vocabulary), None)
+        if unknown is not None:
+            return _refused(
+                request,
+                "invalid_parameter",
+                "logit_bias",
+                f"token {unknown} is not in this model's vocabulary of {self._capabilities.vocabulary} tokens",
+            )
+        try:
+            tokens = self._encode(request)
+        except TemplateError as error:
+            return _refused(request, "template_error", parameter, f"the model's chat template refuses this: {error}")
+        return self._fit(request, parameter, tokens)
+
+    def _encode(self, request: Submit) -> list[int]:
+        if request.messages is None:
+            return encode_raw(self._vocabulary, request.prompt or "")
+        if self._template is None:
+            raise TemplateError("this model has no chat template; use /api/v1/generate with a raw prompt")
+        return encode_chat(self._template, self._vocabulary, request.messages)
+
+    def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
+        texts = [request.prompt or ""] if request.messages is None else [m.content for m in request.messages]
+        characters = sum(map(len, texts))
+        most = self._capabilities.context_length * LONGEST_TOKEN_BYTES
+        if characters <= most:
+            return None
+        return _refused(
+            request,
+            "context_length_exceeded",
+            parameter,
+            f"{characters} characters cannot fit in this model's context of "
+            f"{self._capabilities.context_length} tokens; shorten the prompt",
+        )
+
+    def _fit(self, request: Submit, parameter: str, tokens: list[int]) -> Prompt | Refused:
+        length = self._capabilities.context_length
+        if not tokens:
+            return _refused(request, "invalid_prompt", parameter, "the prompt is empty; send at least one character")
+        if len(tokens) >= length:
+            return _refused(
+                request,
+                "context_length_exceeded",
+                parameter,
+                f"the prompt has {len(tokens)} tokens and this model's context holds {length} with the answer; "
+                "shorten the prompt",
+            )
+        return Prompt(np.asarray(tokens, dtype=np.int32), min(request.max_tokens, length - len(tokens)))
+
+
+def _refused(request: Submit, code: str, parameter: str, message: str) -> Refused:
+    return Refused(id=request.id, code=code, parameter=parameter, message=message)  # type: ignore[arg-type]

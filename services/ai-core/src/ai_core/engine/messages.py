@@ -1,0 +1,294 @@
+"""What the API process and an engine process say to each other.
+
+Frames travel over a Unix stream socket: four bytes of length (unsigned, big-endian), then one
+MessagePack value. Both directions are tagged unions: :data:`ToEngine` and :data:`FromEngine`.
+This module is the only one that both sides import.
+
+Order on the wire, for one request::
+
+    Submit -> Accepted | Refused
+    Accepted -> Step(started) -> Step(deltas)* -> Step(finished | failed)
+
+``Cancel`` is answered by ``Finished(reason="cancelled")`` within one step, unless the request
+ended before. Every frame from the engine is a sign of life.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+FRAME_HEADER = struct.Struct(">I")
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="t"):
+    """Base of everything on the wire."""
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine process is started: ``python -m ai_core.engine FD JSON``, where FD is the engine's
+    end of a stream socket pair and JSON is this structure."""
+
+    backend: str = "llama_cpp"
+    """``llama_cpp``, or ``scripted``: answers at once with the text of the request, for measuring the edge."""
+    model_path: str
+    context_length: int = 0
+    """0: the length the model was trained for, at most 8,192."""
+    kv_cells: int = 0
+    """Tokens that all sequences may hold together; 0: computed from context_length and max_sequences."""
+    max_sequences: int = 16
+    """Sequences decoding side by side."""
+    max_waiting: int = 256
+    threads: int = 0
+    """0: one per core this process may run on."""
+    itl_target_ms: float = 0.0
+    """What prefill may stretch the time between two tokens of running streams to; 0: the default."""
+    pause_bytes: int = 512 * 1024 * 1024
+    """RAM for the state of paused sequences."""
+    log_level: str = "info"
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One turn of a conversation, as the chat template sees it."""
+
+    role: str
+    content: str
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is chosen. Ranges are checked by the API before they come here.
+
+    ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 switch these filters off; a request with
+    ``top_p`` < 1 and no ``top_k`` is cut to the 1,000 likeliest tokens first, because sorting a whole
+    vocabulary per token and sequence costs up to 11 ms. Penalties look at the generated tokens,
+    as OpenAI's do (``repeat_penalty`` at the last 64 of them).
+    """
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+    logit_bias: dict[int, float] = {}
+    ignore_eos: bool = False
+
+
+class Submit(Message, frozen=True, kw_only=True, tag="submit"):
+    """A request. Exactly one of ``messages`` (the chat template applies) and ``prompt`` (raw text)."""
+
+    id: int
+    messages: list[ChatMessage] | None = None
+    prompt: str | None = None
+    sampling: Sampling = Sampling()
+    max_tokens: int = 512
+    stop: list[str] = []
+    priority: int = 0
+    """Higher goes first. 0 is the default class."""
+    fairness_key: str = ""
+    """Waiting requests of equal priority take turns by this key (an API key, a pseudonym)."""
+    timeout: float | None = None
+    """Seconds from arrival in the engine until a request that is still waiting fails."""
+    namespace: str = ""
+    """Cached prefixes are shared only within a namespace (the set of adapters)."""
+    alone: bool = False
+    """Run with nothing else in the batch: set when a request is suspected of killing the engine."""
+
+
+class Cancel(Message, frozen=True, tag="cancel"):
+    """The caller left. Unknown or finished ids are ignored."""
+
+    id: int
+
+
+class SetThreads(Message, frozen=True, tag="set_threads"):
+    """Threads for decode and prefill, applied between two steps."""
+
+    decode: int
+    batch: int
+
+
+class Shutdown(Message, frozen=True, tag="shutdown"):
+    """End the process now; what is running is lost."""
+
+
+ToEngine = Submit | Cancel | SetThreads | Shutdown
+
+
+class Loading(Message, frozen=True, tag="loading"):
+    """Progress of loading the weights, 0 to 1."""
+
+    progress: float
+
+
+class Ready(Message, frozen=True, kw_only=True, tag="ready"):
+    """The model is resident and requests are served."""
+
+    backend: str
+    description: str
+    context_length: int
+    """Tokens that prompt and answer of one sequence may have together."""
+    kv_cells: int
+    max_sequences: int
+    vocabulary: int
+    parameters: int
+    has_chat_template: bool
+    prefix: Literal["any", "snapshot", "none"]
+    load_seconds: float
+    weights_bytes: int
+
+
+class LoadFailed(Message, frozen=True, tag="load_failed"):
+    """The model cannot be served; the process ends after this frame."""
+
+    code: str
+    message: str
+
+
+class Accepted(Message, frozen=True, tag="accepted"):
+    """The request is well formed and queued."""
+
+    id: int
+    prompt_tokens: int
+
+
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
+    """The request can never be answered as it stands (a 400 for the caller)."""
+
+    id: int
+    code: Literal["context_length_exceeded", "template_error", "invalid_parameter", "queue_full", "invalid_prompt"]
+    parameter: str | None
+    message: str
+
+
+class Delta(msgspec.Struct, frozen=True, array_like=True):
+    """New text of one request in this step. ``text`` may be empty while text is held back."""
+
+    id: int
+    text: str
+    tokens: int
+
+
+class Finished(msgspec.Struct, frozen=True, array_like=True):
+    """The end of one request. ``text`` is what was still held back."""
+
+    id: int
+    reason: FinishReason
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    cached_prompt_tokens: int
+    queue_seconds: float
+    prefill_seconds: float
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True):
+    """The engine could not finish this request; others are not concerned."""
+
+    id: int
+    code: Literal["timeout", "decode_error", "shutting_down"]
+    message: str
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot for metrics. Counters count from the start of the process."""
+
+    running: int = 0
+    waiting: int = 0
+    paused: int = 0
+    kv_cells_used: int = 0
+    kv_cells_cached: int = 0
+    """Of the used ones: held only by finished sequences, free to be evicted."""
+    kv_cells: int = 0
+    prefix_queries: int = 0
+    """Prompt tokens of all requests admitted."""
+    prefix_hits: int = 0
+    """Of these: not computed again."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    steps: int = 0
+    step_seconds: float = 0.0
+    pauses: int = 0
+    evictions: int = 0
+    resident_bytes: int = 0
+
+
+class Step(Message, frozen=True, kw_only=True, tag="step"):
+    """Everything that one step brought, for all requests together."""
+
+    started: list[int] = []
+    """Requests that are in a batch from this step on: suspects, if this process dies."""
+    deltas: list[Delta] = []
+    finished: list[Finished] = []
+    failed: list[Failed] = []
+    stats: Stats | None = None
+
+
+class Heartbeat(Message, frozen=True, tag="heartbeat"):
+    """Sent at least once a second while there is nothing else to say."""
+
+    stats: Stats
+
+
+FromEngine = Loading | Ready | LoadFailed | Accepted | Refused | Step | Heartbeat
+
+_encoder = msgspec.msgpack.Encoder()
+_to_engine = msgspec.msgpack.Decoder(ToEngine)
+_from_engine = msgspec.msgpack.Decoder(FromEngine)
+
+
+def encode(message: Message) -> bytes:
+    """One frame, header included.
+
+    Raises:
+        ValueError: the frame would exceed :data:`MAX_FRAME_BYTES`.
+    """
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a frame of {len(body)} bytes exceeds the limit of {MAX_FRAME_BYTES}")
+    return FRAME_HEADER.pack(len(body)) + body
+
+
+def decode_to_engine(body: bytes) -> ToEngine:
+    """The message in a frame's body, engine side. Raises ``msgspec.DecodeError``."""
+    return _to_engine.decode(body)
+
+
+def decode_from_engine(body: bytes) -> FromEngine:
+    """The message in a frame's body, API side. Raises ``msgspec.DecodeError``."""
+    return _from_engine.decode(body)
+
+
+class FrameReader:
+    """Cuts a byte stream into frame bodies, whatever the pieces in which it arrives."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add received bytes; returns the bodies completed by them, in order.
+
+        Raises:
+            ValueError: a header announces more than :data:`MAX_FRAME_BYTES`.
+        """
+        self._buffer += data
+        bodies: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= FRAME_HEADER.size:
+            (length,) = FRAME_HEADER.unpack_from(self._buffer, start)
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {length} bytes exceeds the limit of {MAX_FRAME_BYTES}")
+            end = start + FRAME_HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            bodies.append(bytes(self._buffer[start + FRAME_HEADER.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies

@@ -1,0 +1,1 @@
+"""One request, from its arrival to its last token. Knows callers by their words only: no HTTP here."""

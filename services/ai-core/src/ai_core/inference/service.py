@@ -1,0 +1,97 @@
+"""The door between the edge and the engines: a place for each request, and its answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from ai_core.catalog.models import Catalog
+from ai_core.engine_client.port import Engine
+from ai_core.inference.generation import Generation
+from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
+from ai_core.inference.opening import OpenRequests
+from ai_core.inference.requests import GenerationRequest, to_submit
+from ai_core.inference.tickets import Tickets
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much work is taken on. Times in seconds."""
+
+    max_sequences: int
+    max_queued: int
+    request_timeout: float
+    drain_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """Everything about one model that a request needs."""
+
+    engine: Engine
+    tickets: Tickets
+    metrics: ModelMetrics
+
+
+class Inference:
+    """Answers requests with the engines of all models.
+
+    ``engines`` holds one engine for each name in the catalog.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        engines: Mapping[str, Engine],
+        limits: Limits,
+        metrics: AnswerMetrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.catalog = catalog
+        self.requests = OpenRequests(limits.drain_timeout)
+        self._limits = limits
+        self._clock = clock
+        self._desks = {
+            name: _Desk(engine, Tickets(limits.max_sequences, limits.max_queued), metrics.of(name))
+            for name, engine in engines.items()
+        }
+
+    @asynccontextmanager
+    async def answer(self, request: GenerationRequest) -> AsyncIterator[Generation]:
+        """Entered once the engine has accepted the request; leaving stops what still runs.
+
+        Raises:
+            ModelNotFound, Overloaded, InvalidRequest, EngineUnavailable, RequestQuarantined: on entering.
+        """
+        arrival = self._clock()
+        entry = self.catalog.resolve(request.model)
+        desk = self._desks[entry.name]
+        with self.requests.enter(), self._ticket(desk.tickets):
+            answer = await desk.engine.submit(to_submit(request, self._limits.request_timeout))
+            try:
+                generation = Generation(answer, entry.name, arrival, desk.metrics, self._clock)
+                try:
+                    yield generation
+                finally:
+                    self._count(desk, generation, arrival)
+            finally:
+                answer.cancel()
+
+    @contextmanager
+    def _ticket(self, tickets: Tickets) -> Iterator[None]:
+        tickets.take(self._clock())
+        try:
+            yield
+        finally:
+            tickets.give_back()
+
+    def _count(self, desk: _Desk, generation: Generation, arrival: float) -> None:
+        now, progress = self._clock(), generation.progress
+        desk.tickets.note_served(now)
+        desk.metrics.duration.observe(now - arrival)
+        desk.metrics.prompt_tokens.inc(progress.prompt_tokens)
+        desk.metrics.generated_tokens.inc(progress.completion_tokens)
+        if progress.queue_seconds is not None:
+            desk.metrics.queue.observe(progress.queue_seconds)

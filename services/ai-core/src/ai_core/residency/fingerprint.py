@@ -1,0 +1,16 @@
+"""How a request is recognised without keeping its text."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from ai_core.engine.messages import Submit
+from ai_core.residency.quarantine import Fingerprint
+
+
+def fingerprint(model: str, request: Submit) -> Fingerprint:
+    """SHA-256 of what decides a computation: model, text and sampling."""
+    computed = (model, request.messages, request.prompt, request.sampling)
+    return hashlib.sha256(msgspec.msgpack.encode(computed)).digest()

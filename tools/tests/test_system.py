@@ -1,0 +1,64 @@
+import pytest
+
+from workspace_setup import system
+from workspace_setup.errors import SetupError
+from workspace_setup.system import CXX, PYTHON, VENV, C, Interpreter, choose, family, package_names
+
+
+def python(major: int, minor: int, venv: bool = True) -> Interpreter:
+    return Interpreter(f"python{major}.{minor}", (major, minor, 0), venv)
+
+
+@pytest.mark.parametrize(
+    ("found", "chosen"),
+    [
+        ([], None),
+        ([python(3, 8), python(3, 10)], None),
+        ([python(3, 8), python(3, 12), python(3, 11)], python(3, 12)),
+        ([python(3, 14), python(3, 11)], python(3, 11)),
+        ([python(3, 14)], python(3, 14)),
+        ([python(3, 11, venv=False), python(3, 12)], python(3, 12)),
+        ([python(3, 11, venv=False)], python(3, 11, venv=False)),
+    ],
+)
+def test_which_python_is_taken(found: list[Interpreter], chosen: Interpreter | None) -> None:
+    assert choose(found) == chosen
+
+
+@pytest.mark.parametrize(
+    ("os_release", "expected"),
+    [
+        ("ID=debian\n", "debian"),
+        ('NAME="Ubuntu"\nID=ubuntu\nID_LIKE=debian\n', "debian"),
+        ("ID=linuxmint\nID_LIKE='ubuntu debian'\n", "debian"),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "fedora"),
+        ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "suse"),
+        ("ID=alpine\n", "alpine"),
+        ("ID=plan9\n", None),
+        ("", None),
+    ],
+)
+def test_families_of_distributions(os_release: str, expected: str | None) -> None:
+    assert family(os_release) == expected
+
+
+def test_packages_are_named_once() -> None:
+    assert package_names([C, CXX], "arch") == ["gcc"]
+    assert package_names([PYTHON, VENV], "fedora") == ["python3"]
+
+
+def test_the_sentence_says_what_and_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "_may_install", lambda: False)
+    monkeypatch.setattr(system, "_os_release", lambda: "ID=debian\n")
+    monkeypatch.setattr(system, "inspect", lambda environ: (None, [PYTHON, VENV, CXX]))
+    with pytest.raises(SetupError) as caught:
+        system.ensure_system(log=None)  # type: ignore[arg-type]  # nothing is installed, so nothing is logged
+    assert str(caught.value) == (
+        "Python 3.11 or later, Python's venv module and a C++ compiler are missing on this machine: "
+        "install python3 python3-venv g++, then run this again."
+    )
+
+
+def test_a_command_that_is_no_python() -> None:
+    assert system.probe("/bin/false") is None
+    assert system.probe("no-such-command") is None
