@@ -6,11 +6,11 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
 # Without a model of the user's own, the demo model is served.
-DEMO_MODEL = { env; cat .env; } 2>/dev/null | grep -Eq '^MODEL_(PATH|NAME)(_FILE)?=.' \
+DEMO_MODEL = { env; cat .env; } 2>/dev/null | grep -Eq '^(export +)?MODEL_(PATH|NAME)(_FILE)?=.' \
 	|| [ -e "$${MODEL_CONFIG_PATH:-config/models.json}" ] \
 	|| export MODEL_PATH=models/neo-demo/neo-demo.gguf MODEL_NAME=neo-demo
 # What mypy reads, one by one: in different members, files of tests may have the same name.
-TYPED := $(wildcard libs/* services/* models/* loadtests tests tools)
+TYPED := $(wildcard libs/* services/* models/* loadtests tests tools conftest.py)
 
 .PHONY: help
 help:  ## print this list
@@ -30,8 +30,8 @@ test: .setup-test  ## set up what the tests need, then run all of them
 
 .PHONY: lint
 lint: .setup-test  ## ruff, import-linter, mypy --strict
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --quiet --check . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check --output-format concise . || { echo "make format repairs this."; exit 1; }
 	@$(BIN)/lint-imports --no-logo
 	@failed=0; for member in $(TYPED); do \
 	    $(BIN)/mypy --no-error-summary $$member || failed=1; \
@@ -40,11 +40,11 @@ lint: .setup-test  ## ruff, import-linter, mypy --strict
 
 .PHONY: format
 format: .setup-test  ## let ruff repair and format what it can
-	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix --exit-zero --output-format concise . ; $(BIN)/ruff format --quiet .
 
 .PHONY: bench
 bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)
-	@$(BIN)/python loadtests/bench
+	@$(BIN)/python -m loadtests.bench
 
 .PHONY: demo-model
 demo-model: .setup-test  ## train the demo model again from its recipe (about an hour)

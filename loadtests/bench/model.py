@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import gguf
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}"
+    "<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 CONTROL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -42,7 +43,7 @@ class Shape:
         return self.width // self.heads
 
 
-def ensure(path: Path, shape: Shape = Shape()) -> Path:  # noqa: B008 - frozen
+def ensure(path: Path, shape: Shape = Shape()) -> Path:
     """The model at ``path``, made now if it is not there. A half-written file never takes its name."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,9 @@ def _write(path: Path, shape: Shape) -> None:
     _add_vocabulary(writer, shape.vocabulary)
     random = np.random.default_rng(7)
     for name, rows, columns in _matrices(shape):
-        weights = (random.standard_normal((rows, columns), dtype=np.float32) / np.sqrt(columns)).astype(np.float32)
+        weights = (random.standard_normal((rows, columns), dtype=np.float32) / np.sqrt(columns)).astype(
+            np.float32
+        )
         writer.add_tensor(
             name,
             gguf.quants.quantize(weights, gguf.GGMLQuantizationType.Q8_0),
@@ -103,7 +106,9 @@ def _add_vocabulary(writer: gguf.GGUFWriter, size: int) -> None:
     alphabet = _byte_alphabet()
     merges = list(islice(_merges(alphabet), size - len(alphabet) - len(CONTROL_TOKENS)))
     tokens = [*alphabet, *(left + right for left, right in merges), *CONTROL_TOKENS]
-    kinds = [gguf.TokenType.NORMAL] * (size - len(CONTROL_TOKENS)) + [gguf.TokenType.CONTROL] * len(CONTROL_TOKENS)
+    kinds = [gguf.TokenType.NORMAL] * (size - len(CONTROL_TOKENS)) + [gguf.TokenType.CONTROL] * len(
+        CONTROL_TOKENS
+    )
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)

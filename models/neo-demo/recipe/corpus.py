@@ -11,10 +11,10 @@ from typing import Any
 LANGUAGES = ("fr", "en")
 LEAST_PHRASINGS = 4
 
-# Words that make a question politer and change nothing in what it asks.
+# The words that make a question politer and change nothing in what it asks.
 POLITENESS = (
-    "bonjour bonsoir salut coucou merci beaucoup svp stp sil vous te plait s il "
-    "excusez moi excuse pardon hello hi hey please thanks thank you kindly sorry excuse me"
+    "bonjour bonsoir salut coucou merci beaucoup svp stp s il vous te plait excusez moi excuse pardon "
+    "hello hi hey please thanks thank you kindly sorry me"
 )
 
 

@@ -1,6 +1,7 @@
 """A GGUF file asked through llama.cpp, with the chat template that it carries."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import llama_cpp
 
@@ -14,7 +15,8 @@ class LlamaCpp:
         self.llama = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_threads=threads, verbose=False)
 
     def __call__(self, messages: list[Message]) -> str:
-        completion = self.llama.create_chat_completion(
-            messages=messages, temperature=0.0, max_tokens=MOST_NEW_TOKENS
+        # Its types offer an iterator too, which comes only when asked for.
+        completion: Any = self.llama.create_chat_completion(
+            messages=cast("Any", messages), temperature=0.0, max_tokens=MOST_NEW_TOKENS
         )
         return completion["choices"][0]["message"]["content"] or ""

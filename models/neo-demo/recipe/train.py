@@ -67,6 +67,8 @@ class Training:
         self.sixteen_bits = sixteen_bits_pay()
 
     def run(self) -> None:
+        bits = 16 if self.sixteen_bits else 32
+        print(f"{torch.get_num_threads()} threads, matrix products of {bits} bits", flush=True)
         saved = time.monotonic()
         while self.progress.epochs < self.plan.epochs:
             self.epoch()

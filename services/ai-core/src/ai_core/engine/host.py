@@ -262,7 +262,7 @@ class Host:
         now = self._clock()
         for request_id, ready in result.prefix_ready:
             self._prefix_ready(request_id, ready)
-        reasons = dict(result.finished)
+        reasons: dict[int, FinishReason] = dict(result.finished)
         for request_id, token in result.tokens:
             self._token(request_id, token, now, reasons, out)
         for request_id, reason in reasons.items():

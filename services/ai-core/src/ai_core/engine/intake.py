@@ -9,7 +9,7 @@ import numpy as np
 from ai_core.engine.backends.port import Capabilities, Tokens, Vocabulary
 from ai_core.engine.chat.prompt import encode_chat, encode_raw
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
-from ai_core.engine.messages import Refused, Submit
+from ai_core.engine.messages import RefusalCode, Refused, Submit
 
 LONGEST_TOKEN_BYTES = 32
 """A text of more bytes than this per token of the context is refused without being tokenized:
@@ -27,7 +27,9 @@ class Prompt:
 class Intake:
     """Checks requests against one model. It holds no state of requests."""
 
-    def __init__(self, vocabulary: Vocabulary, template: ChatTemplate | None, capabilities: Capabilities) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, template: ChatTemplate | None, capabilities: Capabilities
+    ) -> None:
         self._vocabulary = vocabulary
         self._template = template
         self._capabilities = capabilities
@@ -38,18 +40,16 @@ class Intake:
         too_long = self._refuse_bytes(request, parameter)
         if too_long is not None:
             return too_long
-        unknown = next((t for t in request.sampling.logit_bias if t >= self._capabilities.vocabulary), None)
+        vocabulary = self._capabilities.vocabulary
+        unknown = next((token for token in request.sampling.logit_bias if token >= vocabulary), None)
         if unknown is not None:
-            return _refused(
-                request,
-                "invalid_parameter",
-                "logit_bias",
-                f"token {unknown} is not in this model's vocabulary of {self._capabilities.vocabulary} tokens",
-            )
+            message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
+            return _refused(request, "invalid_parameter", "logit_bias", message)
         try:
             tokens = self._encode(request)
         except TemplateError as error:
-            return _refused(request, "template_error", parameter, f"the model's chat template refuses this: {error}")
+            message = f"the model's chat template refuses this: {error}"
+            return _refused(request, "template_error", parameter, message)
         return self._fit(request, parameter, tokens)
 
     def _encode(self, request: Submit) -> list[int]:
@@ -60,8 +60,8 @@ class Intake:
         return encode_chat(self._template, self._vocabulary, request.messages)
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
-        texts = [request.prompt or ""] if request.messages is None else [m.content for m in request.messages]
-        characters = sum(map(len, texts))
+        messages = request.messages
+        characters = len(request.prompt or "") + sum(len(message.content) for message in messages or [])
         most = self._capabilities.context_length * LONGEST_TOKEN_BYTES
         if characters <= most:
             return None
@@ -76,7 +76,8 @@ class Intake:
     def _fit(self, request: Submit, parameter: str, tokens: list[int]) -> Prompt | Refused:
         length = self._capabilities.context_length
         if not tokens:
-            return _refused(request, "invalid_prompt", parameter, "the prompt is empty; send at least one character")
+            message = "the prompt is empty; send at least one character"
+            return _refused(request, "invalid_prompt", parameter, message)
         if len(tokens) >= length:
             return _refused(
                 request,
@@ -88,5 +89,5 @@ class Intake:
         return Prompt(np.asarray(tokens, dtype=np.int32), min(request.max_tokens, length - len(tokens)))
 
 
-def _refused(request: Submit, code: str, parameter: str, message: str) -> Refused:
-    return Refused(id=request.id, code=code, parameter=parameter, message=message)  # type: ignore[arg-type]
+def _refused(request: Submit, code: RefusalCode, parameter: str, message: str) -> Refused:
+    return Refused(id=request.id, code=code, parameter=parameter, message=message)

@@ -26,7 +26,7 @@ HEARTBEAT_SECONDS = 1.0
 STATS_SECONDS = 0.25
 """At most so often a step carries a snapshot for metrics."""
 SUBMITS_PER_STEP = 16
-"""Requests read between two steps: reading one takes about a millisecond, and others wait for their token."""
+"""Requests read between two steps: each takes about a millisecond, and others wait for a token."""
 _READ_BYTES = 1 << 18
 _MOST_PENDING_BYTES = 16 * 1024 * 1024
 
@@ -100,7 +100,7 @@ class Loop:
                 self._beat()
 
     def _take_messages(self) -> bool:
-        """False when it is time to end. Cancels are acted on at once, requests read a few at a time."""
+        """Whether to go on. Cancels are acted on at once, requests are read a few at a time."""
         idle = not (self._host.busy or self._inbox)
         for message in self._wire.receive(HEARTBEAT_SECONDS if idle else 0.0):
             match message:
@@ -131,7 +131,7 @@ class Loop:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM (``/proc/self/statm``, field 2); 0 where there is no such file."""
+    """Memory of this process that is in RAM (``/proc/self/statm``, field 2); 0 where that is missing."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:

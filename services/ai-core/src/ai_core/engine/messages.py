@@ -23,6 +23,9 @@ import msgspec
 FRAME_HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
+RefusalCode = Literal[
+    "context_length_exceeded", "template_error", "invalid_parameter", "invalid_prompt", "queue_full"
+]
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -163,7 +166,7 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     """The request can never be answered as it stands (a 400 for the caller)."""
 
     id: int
-    code: Literal["context_length_exceeded", "template_error", "invalid_parameter", "queue_full", "invalid_prompt"]
+    code: RefusalCode
     parameter: str | None
     message: str
 
@@ -240,8 +243,8 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
 FromEngine = Loading | Ready | LoadFailed | Accepted | Refused | Step | Heartbeat
 
 _encoder = msgspec.msgpack.Encoder()
-_to_engine = msgspec.msgpack.Decoder(ToEngine)
-_from_engine = msgspec.msgpack.Decoder(FromEngine)
+_to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
+_from_engine: msgspec.msgpack.Decoder[FromEngine] = msgspec.msgpack.Decoder(FromEngine)
 
 
 def encode(message: Message) -> bytes:

@@ -190,14 +190,15 @@ class EngineKeeper:
         return unavailable.restarting(self._model, self._next_start - now + self._load_seconds)
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
-        if self.state != "parked":
+        # A parked model may have been started again meanwhile.
+        if task is self._task and self.state != "parked":
             self._enter("stopped")
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("engine_keeper_failed", model=self._model, exc_info=error)
 
 
 def _explain(ending: Ending) -> str:
-    if ending.cause is Cause.LOAD_FAILED:
+    if ending.exit_status is None or ending.cause is Cause.LOAD_FAILED:
         return ending.reason
     how = signal_name(ending.exit_status) or f"status {ending.exit_status}"
     return f"its engine ended too often, the last time by {how}."

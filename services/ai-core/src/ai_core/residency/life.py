@@ -81,7 +81,8 @@ class EngineLife:
         self._process = process
         self._patience = patience
         self._clock = clock
-        self._interval = min(_SLOWEST_LOOK, patience.silent / _LOOKS_PER_TIMEOUT)
+        shortest = min(patience.silent, patience.silent_loading)
+        self._interval = min(_SLOWEST_LOOK, shortest / _LOOKS_PER_TIMEOUT)
         self._watchdog = Watchdog(self._interval, self.born)
 
     @classmethod

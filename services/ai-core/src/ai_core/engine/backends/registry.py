@@ -53,5 +53,6 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     """
     loader = LOADERS.get(config.backend)
     if loader is None:
-        raise CannotLoad(f"there is no backend named {config.backend!r}; known are {', '.join(sorted(LOADERS))}")
+        known = ", ".join(sorted(LOADERS))
+        raise CannotLoad(f"there is no backend named {config.backend!r}; known are {known}")
     return loader(config, on_progress)

@@ -79,7 +79,9 @@ class LlamaCppBackend:
             computed=shared,
             committed=shared,
             admitted=self._admissions,
-            sampler=None if is_plain_greedy(sampling) else Sampler(self._model.vocabulary, sampling, sequence.max_tokens),
+            sampler=None
+            if is_plain_greedy(sampling)
+            else Sampler(self._model.vocabulary, sampling, sequence.max_tokens),
             priority=sequence.priority,
         )
         return shared
@@ -211,7 +213,7 @@ class LlamaCppBackend:
             logits = self._context.logits(len(drawn))
             unending = [index for index in greedy if drawn[index][0].sequence.sampling.ignore_eos]
             if unending:
-                logits[np.ix_(unending, self._ends)] = -np.inf
+                logits[np.asarray(unending)[:, None], self._ends] = -np.inf
             likeliest = logits.argmax(axis=1) if len(greedy) == len(drawn) else logits[greedy].argmax(axis=1)
             for index, token in zip(greedy, likeliest.tolist(), strict=True):
                 tokens[index] = token

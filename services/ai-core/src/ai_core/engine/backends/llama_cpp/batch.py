@@ -25,7 +25,8 @@ class RowBatch:
         self._seq_count = np.ones(capacity, dtype=np.int32)
         self._seq = np.zeros(capacity, dtype=np.int32)
         # llama_batch.seq_id is an array of pointers: row i's points at the i-th entry of _seq.
-        self._seq_pointers = (self._seq.ctypes.data + np.arange(capacity) * self._seq.itemsize).astype(np.uintp)
+        addresses = self._seq.ctypes.data + np.arange(capacity) * self._seq.itemsize
+        self._seq_pointers = addresses.astype(np.uintp)
         self.struct = lib.llama_batch(
             n_tokens=0,
             token=self._token.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),

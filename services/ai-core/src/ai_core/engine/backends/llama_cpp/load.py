@@ -63,7 +63,7 @@ def context_length(wanted: int, trained: int) -> int:
         CannotLoad: more is asked for than the model was trained for.
     """
     if wanted > trained:
-        raise CannotLoad(f"context_length {wanted} is more than the {trained} tokens that the model was trained for")
+        raise CannotLoad(f"context_length {wanted} is more than the model's {trained} tokens")
     return wanted or min(trained, DEFAULT_CONTEXT)
 
 
@@ -80,5 +80,5 @@ def sequence_ids_for(max_sequences: int) -> int:
         CannotLoad: more running sequences than llama.cpp has ids.
     """
     if max_sequences + _TRANSIT_IDS > MAX_SEQUENCE_IDS:
-        raise CannotLoad(f"max_sequences {max_sequences} is more than the {MAX_SEQUENCE_IDS - _TRANSIT_IDS} possible")
+        raise CannotLoad(f"max_sequences {max_sequences} is more than {MAX_SEQUENCE_IDS - _TRANSIT_IDS}")
     return min(max_sequences + CACHED_PREFIXES + _TRANSIT_IDS, MAX_SEQUENCE_IDS)

@@ -19,13 +19,14 @@ def forward_llama_logs(level: str) -> None:
     """
     threshold = _ORDER.index("debug" if level == "debug" else "warning")
 
-    @lib.llama_log_callback
-    def callback(severity: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
+    def write(severity: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         name = _LEVELS.get(severity, "debug")
         message = text.decode(errors="replace").strip()
         if message and _ORDER.index(name) >= threshold:
-            print(json.dumps({"level": name, "logger": "llama.cpp", "event": message}), file=sys.stderr, flush=True)
+            line = json.dumps({"level": name, "logger": "llama.cpp", "event": message})
+            sys.stderr.write(line + "\n")
 
+    callback = lib.llama_log_callback(write)
     lib.llama_log_set(callback, ctypes.c_void_p(0))
     _keep_alive.append(callback)
 

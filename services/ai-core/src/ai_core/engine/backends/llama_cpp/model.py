@@ -43,7 +43,7 @@ class Model:
         pointer = lib.llama_model_load_from_file(str(path).encode(), params)
         if pointer is None:
             raise ModelError(
-                f"llama.cpp cannot load {path}: it is not a complete GGUF file of an architecture that it knows"
+                f"llama.cpp cannot load {path}: it is no complete GGUF file of a known architecture"
             )
         self.pointer = pointer
         self.vocabulary = GgufVocabulary(pointer)
@@ -68,7 +68,9 @@ class Model:
 
     @property
     def has_decoder(self) -> bool:
-        return bool(lib.llama_model_has_decoder(self.pointer)) and not lib.llama_model_has_encoder(self.pointer)
+        """Whether it generates text by itself."""
+        decodes, encodes = lib.llama_model_has_decoder, lib.llama_model_has_encoder
+        return bool(decodes(self.pointer)) and not encodes(self.pointer)
 
     @property
     def description(self) -> str:

@@ -127,11 +127,8 @@ class PrefixTree:
         their own any more, whose ids are free."""
         self._idle[slot] = None
         redundant = [idle for idle in self._idle if self._is_redundant(idle)]
-        cuts: list[Cut] = []
-        for idle in redundant:
-            if self._is_redundant(idle):  # of two equal ones, one stays
-                cuts.append(self.drop(idle))
-        return cuts
+        # Asked again before each drop: of two equal ones, one stays.
+        return [self.drop(idle) for idle in redundant if self._is_redundant(idle)]
 
     def drop(self, slot: int) -> Cut:
         """The slot holds nothing any more."""
@@ -276,4 +273,3 @@ class PrefixTree:
         """Idle slots along the path of a new slot were of use."""
         for slot in tip.holders & self._idle.keys():
             self.touch(slot)
-

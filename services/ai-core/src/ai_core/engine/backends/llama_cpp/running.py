@@ -62,7 +62,8 @@ class Running:
         prompt = self.sequence.prompt
         if end <= len(prompt):
             return prompt[start:end]
-        generated = np.asarray(self.generated[max(0, start - len(prompt)) : end - len(prompt)], dtype=np.int32)
+        own = slice(max(0, start - len(prompt)), end - len(prompt))
+        generated = np.asarray(self.generated[own], dtype=np.int32)
         return generated if start >= len(prompt) else np.concatenate((prompt[start:], generated))
 
     @property

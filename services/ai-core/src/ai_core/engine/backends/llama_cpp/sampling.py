@@ -9,6 +9,7 @@ import ctypes
 import math
 import secrets
 from collections.abc import Mapping
+from itertools import starmap
 
 import llama_cpp.llama_cpp as lib
 
@@ -56,7 +57,7 @@ class Sampler:
 
     def _add_bias(self, vocabulary_size: int, biases: Mapping[int, float]) -> None:
         if biases:
-            entries = (lib.llama_logit_bias * len(biases))(*(lib.llama_logit_bias(t, b) for t, b in biases.items()))
+            entries = (lib.llama_logit_bias * len(biases))(*starmap(lib.llama_logit_bias, biases.items()))
             pointer = ctypes.cast(entries, ctypes.POINTER(lib.llama_logit_bias))
             self._add(lib.llama_sampler_init_logit_bias(vocabulary_size, len(biases), pointer))
 

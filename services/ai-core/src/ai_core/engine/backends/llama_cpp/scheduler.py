@@ -151,12 +151,14 @@ def _plan_long(
     best, best_rate = 0, 0.0
     for tokens in _MIXED_CHUNKS:
         added = cost.predict(load.plus(tokens, first.depth)) - cost.predict(load)
-        if tokens <= min(mixed_room, first.remaining) and added <= budget and tokens / max(added, 0.1) > best_rate:
-            best, best_rate = tokens, tokens / max(added, 0.1)
+        rate = tokens / max(added, 0.1)
+        if tokens <= min(mixed_room, first.remaining) and added <= budget and rate > best_rate:
+            best, best_rate = tokens, rate
     for tokens in _TILED_CHUNKS:
         added = cost.predict(Load().plus(tokens, first.depth))
-        if tokens <= min(room, first.remaining) and added <= budget and tokens / max(added, 0.1) > best_rate:
-            best, best_rate = tokens, tokens / max(added, 0.1)
+        rate = tokens / max(added, 0.1)
+        if tokens <= min(room, first.remaining) and added <= budget and rate > best_rate:
+            best, best_rate = tokens, rate
     tokens = best or min(SMALLEST_CHUNK, room, first.remaining)
     plan.chunks = [Chunk(first.id, tokens)]
     plan.separate = tokens > mixed_room or tokens >= TILE_ROWS

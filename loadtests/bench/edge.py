@@ -1,0 +1,86 @@
+"""What the HTTP edge costs, over an engine that answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import httpx
+from ai_core.engine.messages import EngineConfig
+
+from loadtests.bench.engine_process import engine
+from loadtests.bench.servers import Server, neo
+from loadtests.bench.statistics import median, percentile
+
+TEXT = "ok"
+ROUND_TRIPS = 2_000
+WARM_UP = 200
+REQUESTS = 10_000
+AT_ONCE = 8
+_BODY = {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 16}
+
+
+def measure(log: Path) -> dict[str, float]:
+    """Added milliseconds at the median and the 99th percentile, one request after the other, and the
+    growth of the API process over 10,000 requests."""
+    with engine(EngineConfig(backend="scripted", model_path="none")) as direct:
+        direct.round_trips(WARM_UP, TEXT)
+        bare = [seconds * 1e3 for seconds in direct.round_trips(ROUND_TRIPS, TEXT)]
+    with neo(Path(__file__), log, ENGINE_BACKEND="scripted") as server:
+        served = _round_trips(server)
+        growth = asyncio.run(_growth(server))
+    return {
+        "engine_p50_ms": median(bare),
+        "engine_p99_ms": percentile(bare, 99),
+        "http_p50_ms": median(served),
+        "http_p99_ms": percentile(served, 99),
+        "added_p50_ms": median(served) - median(bare),
+        "added_p99_ms": percentile(served, 99) - percentile(bare, 99),
+        **growth,
+    }
+
+
+def _round_trips(server: Server) -> list[float]:
+    milliseconds = []
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        for number in range(WARM_UP + ROUND_TRIPS):
+            began = time.perf_counter()
+            client.post("/api/v1/chat", json=_BODY).raise_for_status()
+            if number >= WARM_UP:
+                milliseconds.append((time.perf_counter() - began) * 1e3)
+    return milliseconds
+
+
+async def _growth(server: Server) -> dict[str, float]:
+    """Resident memory of the API process after 100 and after 10,000 further requests."""
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
+        await _send(client, 100)
+        early = _resident_kib(server.process.pid)
+        began = time.perf_counter()
+        await _send(client, REQUESTS - 100)
+        elapsed = time.perf_counter() - began
+        late = _resident_kib(server.process.pid)
+    return {
+        "rss_after_100_mib": early / 1024,
+        "rss_after_10000_mib": late / 1024,
+        "rss_ratio": late / early,
+        "requests_per_second": (REQUESTS - 100) / elapsed,
+    }
+
+
+async def _send(client: httpx.AsyncClient, count: int) -> None:
+    left = iter(range(count))
+
+    async def worker() -> None:
+        for _ in left:
+            (await client.post("/api/v1/chat", json=_BODY)).raise_for_status()
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+
+
+def _resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise RuntimeError(f"process {pid} has no VmRSS")

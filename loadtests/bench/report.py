@@ -1,0 +1,94 @@
+"""The table at the end, with what each figure is held against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: how to find the figure in the results, and what it should be."""
+
+    figure: str
+    value: Callable[[Results], float]
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def row(self, results: Results) -> tuple[str, str, str, str]:
+        try:
+            value = self.value(results)
+        except (KeyError, TypeError, ZeroDivisionError):
+            return (self.figure, "not measured", self._wanted(), "")
+        met = (self.at_least is None or value >= self.at_least) and (
+            self.at_most is None or value <= self.at_most
+        )
+        return (self.figure, f"{value:.3g}", self._wanted(), "yes" if met and math.isfinite(value) else "NO")
+
+    def _wanted(self) -> str:
+        return f"≥ {self.at_least:g}" if self.at_least is not None else f"≤ {self.at_most:g}"
+
+
+def _over_peer(load: str, figure: str) -> Callable[[Results], float]:
+    return lambda r: float(r["loads"]["neo"][load][figure] / r["loads"]["llama-server"][load][figure])
+
+
+TARGETS = (
+    Target("engine decode ÷ bare loop, 1 sequence", lambda r: r["decode"]["greedy at 1"]["ratio"], 0.95),
+    Target("engine decode ÷ bare loop, 8 sequences", lambda r: r["decode"]["greedy at 8"]["ratio"], 0.97),
+    Target("engine decode ÷ bare loop, 16 sequences", lambda r: r["decode"]["greedy at 16"]["ratio"], 0.97),
+    Target(
+        "default sampling ÷ greedy, 16 sequences",
+        lambda r: r["decode"]["default sampling at 16 over greedy"]["ratio"],
+        0.9,
+    ),
+    Target("shared: output tok/s ÷ llama-server", _over_peer("shared", "output_tokens_per_second"), 2.5),
+    Target("shared: TTFT p95 ÷ llama-server", _over_peer("shared", "ttft_p95_ms"), at_most=0.12),
+    Target("unlike: output tok/s ÷ llama-server", _over_peer("unlike", "output_tokens_per_second"), 0.97),
+    Target(
+        "mixed: ITL p99 ÷ undisturbed median",
+        lambda r: r["loads"]["neo"]["mixed"]["itl_p99_over_undisturbed"],
+        at_most=3,
+    ),
+    Target("edge: added p50, ms", lambda r: r["edge"]["added_p50_ms"], at_most=3),
+    Target("edge: added p99, ms", lambda r: r["edge"]["added_p99_ms"], at_most=15),
+    Target(
+        "burst of 100: answered",
+        lambda r: r["loads"]["neo"]["burst"]["answered"] / r["loads"]["neo"]["burst"]["requests"],
+        1,
+    ),
+    Target("API memory, 10,000 requests ÷ 100", lambda r: r["edge"]["rss_ratio"], at_most=1.1),
+)
+
+
+def targets_table(results: Results) -> str:
+    """Figure, measured, wanted, met."""
+    return table(("figure", "measured", "wanted", "met"), [target.row(results) for target in TARGETS])
+
+
+def loads_table(results: Results) -> str:
+    """Every load with our figures and the peer's side by side."""
+    rows = []
+    ours = results.get("loads", {}).get("neo", {})
+    peer = results.get("loads", {}).get("llama-server", {})
+    for load, figures in ours.items():
+        for figure, value in figures.items():
+            other = peer.get(load, {}).get(figure)
+            ratio = f"{value / other:.3g}" if other else ""
+            rows.append((load, figure, f"{value:.4g}", "" if other is None else f"{other:.4g}", ratio))
+    return table(("load", "figure", "neo", "llama-server", "ratio"), rows)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table, padded so that a terminal shows it well."""
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([line(head), rule, *(line(row) for row in rows)])
