@@ -64,7 +64,8 @@ def _fill(batch: lib.llama_batch, rows: list[tuple[int, int]], *, last_only: boo
         batch.token[row] = int(tokens[row])
         batch.pos[row] = position
         batch.n_seq_id[row] = 1
-        batch.seq_id[row][0] = sequence
+        sequence_ids = batch.seq_id[row]
+        sequence_ids[0] = sequence
         batch.logits[row] = not last_only or row == len(rows) - 1
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from ai_core.engine.messages import EngineConfig, Sampling
-
 from loadtests.bench.engine_process import engine
 from loadtests.bench.statistics import median
 

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import httpx
-from ai_core.engine.messages import EngineConfig
 
+from ai_core.engine.messages import EngineConfig
 from loadtests.bench.engine_process import engine
 from loadtests.bench.servers import Server, neo
 from loadtests.bench.statistics import median, percentile

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
+
 from ai_core.engine.messages import (
     ChatMessage,
     EngineConfig,

@@ -12,11 +12,48 @@ from loadtests.bench.client import Chat, ask, ask_all
 from loadtests.bench.statistics import Exchange, median, percentile, summary
 
 Figures = dict[str, float]
-_WORDS = (
-    "contrat travail salaire employeur heures semaine repos droit rupture preavis essai duree clause accord "
-    "branche prime bulletin absence maladie accident visite medecin formation depart retraite demande lettre "
-    "reponse delai mois annee jour conge paye indemnite licenciement motif entretien convocation salarie"
-).split()
+_WORDS = [
+    "contrat",
+    "travail",
+    "salaire",
+    "employeur",
+    "heures",
+    "semaine",
+    "repos",
+    "droit",
+    "rupture",
+    "preavis",
+    "essai",
+    "duree",
+    "clause",
+    "accord",
+    "branche",
+    "prime",
+    "bulletin",
+    "absence",
+    "maladie",
+    "accident",
+    "visite",
+    "medecin",
+    "formation",
+    "depart",
+    "retraite",
+    "demande",
+    "lettre",
+    "reponse",
+    "delai",
+    "mois",
+    "annee",
+    "jour",
+    "conge",
+    "paye",
+    "indemnite",
+    "licenciement",
+    "motif",
+    "entretien",
+    "convocation",
+    "salarie",
+]
 
 
 def words(count: int, seed: int) -> str:

@@ -72,7 +72,7 @@ def targets_table(results: Results) -> str:
 
 def loads_table(results: Results) -> str:
     """Every load with our figures and the peer's side by side."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     ours = results.get("loads", {}).get("neo", {})
     peer = results.get("loads", {}).get("llama-server", {})
     for load, figures in ours.items():

@@ -102,7 +102,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with status {process.returncode}; see {log}")
+            raise RuntimeError(f"{process.args!r} ended with status {process.returncode}; see {log}")
         try:
             if httpx.get(url, timeout=5, trust_env=False).status_code == 200:
                 return

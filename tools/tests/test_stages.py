@@ -25,6 +25,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         ("torch.txt", "torch\n"),
     ):
         write(tmp_path / "requirements" / name, text)
+    write(tmp_path / "tools" / "llama_cpp_build.cmake", "")
     for path in stages.OWN_PACKAGES:
         write(tmp_path / path / "pyproject.toml", "")
     workspace = Workspace(tmp_path)
@@ -130,15 +131,23 @@ def test_a_workspace_that_was_moved_is_set_up_again(workspace: Workspace, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["CMAKE_ARGS", "CC", "CXXFLAGS"])
-def test_other_build_options_are_another_build(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_build_options_are_another_build(
+    workspace: Workspace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(name, raising=False)
-    before = llama.key("llama-cpp-python==1")
+    before = llama.key(workspace, "llama-cpp-python==1")
     monkeypatch.setenv(name, "-DGGML_CUDA=on")
-    assert llama.key("llama-cpp-python==1") != before
-    assert llama.key("llama-cpp-python==2") != llama.key("llama-cpp-python==1")
+    assert llama.key(workspace, "llama-cpp-python==1") != before
+
+
+def test_another_version_and_other_options_of_ours_are_another_build(workspace: Workspace) -> None:
+    before = llama.key(workspace, "llama-cpp-python==1")
+    assert llama.key(workspace, "llama-cpp-python==2") != before
+    write(workspace.root / "tools" / "llama_cpp_build.cmake", "# changed")
+    assert llama.key(workspace, "llama-cpp-python==1") != before
 
 
 def test_the_users_cmake_arguments_come_last() -> None:
-    arguments = llama.cmake_args(Path("/a b"), "-DLLAVA_BUILD=ON")
+    arguments = llama.cmake_args(Path("/a b/options.cmake"), "-DLLAVA_BUILD=ON")
     assert arguments.endswith(" -DLLAVA_BUILD=ON")
-    assert "'/a b/tools/llama_cpp_build.cmake'" in arguments
+    assert "='/a b/options.cmake' " in arguments

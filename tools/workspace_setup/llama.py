@@ -25,16 +25,16 @@ BYTES_PER_COMPILER = 1 << 30  # of memory: what one compiler may take on llama.c
 _CPU_FEATURES = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 
 
-def cmake_args(root: Path, own: str) -> str:
-    """Leave out what the engine does not use; the user's CMAKE_ARGS come last, and so prevail."""
-    needless = shlex.quote(str(root / "tools" / "llama_cpp_build.cmake"))
-    return f"-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={needless} {own}".strip()
+def cmake_args(options: Path, own: str) -> str:
+    """Our options for the build, and the user's CMAKE_ARGS, which come last and so prevail."""
+    return f"-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE={shlex.quote(str(options))} {own}".strip()
 
 
-def key(lock_entry: str) -> str:
+def key(workspace: Workspace, lock_entry: str) -> str:
     """Changes with the version, the build's options and the processor it is compiled for."""
-    options = [os.environ.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
-    parts = [lock_entry, *options, os.uname().machine, _cpu_features()]
+    ours = _options(workspace).read_text(encoding="utf-8") + cmake_args(Path(), "")
+    users = [os.environ.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
+    parts = [lock_entry, ours, *users, os.uname().machine, _cpu_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -53,8 +53,12 @@ def install(workspace: Workspace, lock_entry: str) -> None:
     commands.run(command, workspace.log("llama-check"), failure)
 
 
+def _options(workspace: Workspace) -> Path:
+    return workspace.root / "tools" / "llama_cpp_build.cmake"
+
+
 def _folder(workspace: Workspace, lock_entry: str) -> Path:
-    return workspace.root / "var" / "wheels" / key(lock_entry)[:16]
+    return workspace.root / "var" / "wheels" / key(workspace, lock_entry)[:16]
 
 
 def _built(workspace: Workspace, lock_entry: str) -> Path | None:
@@ -73,7 +77,7 @@ def _compile(workspace: Workspace, lock_entry: str, folder: Path, label: str) ->
         arguments += ["--no-cache-dir", "--require-hashes", "-r", str(lock), "-w", str(wheels)]
         environ = workspace.environ(
             TMPDIR=scratch,
-            CMAKE_ARGS=cmake_args(workspace.root, os.environ.get("CMAKE_ARGS", "")),
+            CMAKE_ARGS=cmake_args(_options(workspace), os.environ.get("CMAKE_ARGS", "")),
             CMAKE_BUILD_PARALLEL_LEVEL=os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(_compilers())),
         )
         try:

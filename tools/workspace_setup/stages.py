@@ -37,7 +37,7 @@ def planned(workspace: Workspace, with_tests: bool) -> list[Stage]:
         Stage(
             "llama",
             "llama.cpp",
-            llama.key(llama_entry),
+            llama.key(workspace, llama_entry),
             install=lambda ws: llama.install(ws, llama_entry),
             build=lambda ws, label: llama.build(ws, llama_entry, label),
         ),

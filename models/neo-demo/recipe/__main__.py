@@ -52,7 +52,7 @@ def ask_gguf(arguments: argparse.Namespace) -> None:
     # Only this step needs llama.cpp; a checkpoint can be trained and looked at without it.
     from recipe.llama import LlamaCpp
 
-    ask = LlamaCpp(arguments.gguf, arguments.threads)
+    ask = LlamaCpp(arguments.gguf)
     known = corpus.load(places.CORPUS)
     results = {}
     for kind in evaluate.KINDS:
@@ -84,7 +84,7 @@ def chat(question: str) -> None:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="recipe", description=__doc__)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch and llama.cpp")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the training")
     steps = parser.add_subparsers(dest="step")
     for step in (cut, train, export, look):
         steps.add_parser(step.__name__, help=step.__doc__)

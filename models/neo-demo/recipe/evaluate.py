@@ -7,6 +7,7 @@ asked is the caller's affair: ``score`` takes any callable from chat messages to
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,10 +71,13 @@ def before(pair: Pair, corpus: Corpus, system: str | None) -> list[Message]:
     return messages
 
 
-def score(ask: Ask, asked: Sequence[Examination]) -> Result:
+def score(ask: Ask, asked: Sequence[Examination], at_once: int = 1) -> Result:
+    """Asks everything; ``at_once`` questions at a time, if ``ask`` may be called from several threads."""
     result = Result(Counter(), Counter(), [])
-    for examination in asked:
-        said = ask(examination.messages).strip()
+    with ThreadPoolExecutor(at_once) as pool:
+        answers = list(pool.map(ask, (examination.messages for examination in asked)))
+    for examination, answer in zip(asked, answers, strict=True):
+        said = answer.strip()
         result.asked[examination.file] += 1
         result.right[examination.file] += said == examination.answer
         if said != examination.answer:

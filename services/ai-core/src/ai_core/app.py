@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
@@ -112,6 +112,8 @@ async def open_service(settings: Settings, catalog: Catalog) -> AsyncIterator[Se
 
 def api_context(settings: Settings, catalog: Catalog, engines: Mapping[str, ServedEngine]) -> ApiContext:
     """What the routes work with."""
+    # They would double the number of series, for times that nobody asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(EngineCollector(engines))

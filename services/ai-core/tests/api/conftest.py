@@ -17,7 +17,6 @@ import pytest
 import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
-
 from starlette.types import ASGIApp
 
 from ai_core.api.application import create_application
@@ -216,6 +215,11 @@ class Server:
                 if sample.name == name and labels.items() <= sample.labels.items():
                     return sample.value
         return 0.0
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Lets everything else run until the condition holds."""
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0)
 
     async def until_idle(self) -> None:
         """Returns when every place is free again."""

@@ -105,7 +105,7 @@ async def test_every_parameter_reaches_the_engine(echo_server: Server) -> None:
 
 
 async def test_null_means_the_default_and_one_stop_string_needs_no_list(echo_server: Server) -> None:
-    await echo_server.chat(prompt="Hello", temperature=None, top_p=None, seed=None, max_tokens=None, stop="END")
+    await echo_server.chat(prompt="Hello", temperature=None, seed=None, max_tokens=None, stop="END")
     request = echo_server.engine.requests[-1]
     assert (request.sampling.temperature, request.max_tokens, request.stop) == (0.7, 512, ["END"])
 
@@ -239,5 +239,5 @@ async def test_the_callers_request_id_comes_back(echo_server: Server) -> None:
 
 async def test_a_request_id_that_could_break_a_log_is_replaced(echo_server: Server) -> None:
     for unusable in ("a b", "x" * 129, "é"):
-        response = await echo_server.client.get("/livez", headers={"x-request-id": unusable.encode()})  # type: ignore[dict-item]
+        response = await echo_server.client.get("/livez", headers=[(b"x-request-id", unusable.encode())])
         assert len(response.headers["x-request-id"]) == 32

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
+from structlog.contextvars import merge_contextvars
 
 from ai_core import errors
 from ai_core.api.errors import error_headers, status_of
@@ -45,7 +47,9 @@ async def test_an_answer_that_fails_before_it_is_whole_has_the_same_status(
     assert server.error_of(response)["code"] == error.code
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (2.1, "3"), (60.0, "60")])
+@pytest.mark.parametrize(
+    ("seconds", "header"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (2.1, "3"), (60.0, "60")]
+)
 def test_retry_after_is_whole_seconds_rounded_up(seconds: float, header: str) -> None:
     assert error_headers(errors.Overloaded("no", retry_after=seconds)) == {"retry-after": header}
 
@@ -113,3 +117,14 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_one(server: Server) 
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
     assert "POST" in server.error_of(response)["message"]
+
+
+async def test_what_users_wrote_is_not_logged_with_our_mistakes(server: Server) -> None:
+    server.engine.script = lambda answer: answer.say("x").fail(ZeroDivisionError("secret words of a user"))
+    with structlog.testing.capture_logs([merge_contextvars]) as lines:
+        response = await server.chat(prompt="secret words of a user")
+    (line,) = [line for line in lines if line["event"] == "unexpected error"]
+    assert line["request_id"] == response.headers["x-request-id"]
+    assert line["where"][0] == "ZeroDivisionError"
+    assert any("_answer" in place for place in line["where"])
+    assert "secret" not in str(lines)

@@ -46,7 +46,13 @@ async def test_one_model_can_be_asked_for(server: Server) -> None:
 
 @pytest.mark.parametrize(
     ("state", "status"),
-    [("ready", "ok"), ("loading", "ok"), ("stopped", "ok"), ("restarting", "degraded"), ("parked", "degraded")],
+    [
+        ("ready", "ok"),
+        ("loading", "ok"),
+        ("stopped", "ok"),
+        ("restarting", "degraded"),
+        ("parked", "degraded"),
+    ],
 )
 async def test_health_tells_whether_a_model_is_missing(server: Server, state: str, status: str) -> None:
     server.engine.state = state
@@ -60,7 +66,13 @@ async def test_health_tells_whether_a_model_is_missing(server: Server, state: st
 
 async def test_metrics_show_the_engines_own_numbers(server: Server) -> None:
     server.engine.stats = Stats(
-        running=3, waiting=5, kv_cells=100, kv_cells_used=60, kv_cells_cached=20, prefix_queries=90, prefix_hits=30
+        running=3,
+        waiting=5,
+        kv_cells=100,
+        kv_cells_used=60,
+        kv_cells_cached=20,
+        prefix_queries=90,
+        prefix_hits=30,
     )
     server.engine.restarts[Cause.HUNG] = 2
     model = {"model": "fake-model"}

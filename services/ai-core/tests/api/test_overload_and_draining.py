@@ -21,8 +21,7 @@ PLACES = 4
 async def occupied(server: Server) -> list[asyncio.Task[httpx.Response]]:
     """As many requests under way as there are places."""
     waiting = [asyncio.create_task(server.chat(prompt=f"request {number}")) for number in range(PLACES)]
-    while server.context.inference.requests.count < PLACES:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.context.inference.requests.count == PLACES)
     return waiting
 
 
@@ -53,8 +52,7 @@ async def test_a_draining_server_takes_nothing_new_and_finishes_what_runs(server
     running = asyncio.create_task(server.chat(prompt="before"))
     answer = await server.engine.next_answer()
     draining = asyncio.create_task(Service(server.context, drain_timeout=30).drain())
-    while not server.context.inference.requests.closed:
-        await asyncio.sleep(0)
+    await server.until(lambda: server.context.inference.requests.closed)
 
     refused = await server.chat(prompt="after")
     assert refused.status_code == 503
@@ -72,8 +70,7 @@ async def test_a_draining_server_takes_nothing_new_and_finishes_what_runs(server
 
 async def test_an_answer_that_outlasts_the_drain_time_ends_with_a_503(server: Server) -> None:
     running = asyncio.create_task(server.chat(prompt="endless"))
-    while not server.engine.answers:
-        await asyncio.sleep(0)
+    await server.until(lambda: bool(server.engine.answers))
     await Service(server.context, drain_timeout=0.01).drain()
     response = await running
     assert response.status_code == 503
@@ -95,8 +92,7 @@ async def test_sigterm_lets_running_answers_finish_and_then_ends_serving(server:
         running = asyncio.create_task(client.post("/api/v1/chat", json={"prompt": "before"}))
         answer = await server.engine.next_answer()
         os.kill(os.getpid(), signal.SIGTERM)
-        while not server.context.inference.requests.closed:
-            await asyncio.sleep(0)
+        await server.until(lambda: server.context.inference.requests.closed)
         assert (await client.get("/readyz")).status_code == 503
         answer.say("done").finish()
         assert (await running).json()["response"] == "done"
@@ -107,11 +103,9 @@ async def test_a_second_signal_breaks_off_what_still_runs(server: Server) -> Non
     serving, client = serve_until_a_signal(server)
     async with client:
         running = asyncio.create_task(client.post("/api/v1/chat", json={"prompt": "endless"}))
-        while not server.engine.answers:
-            await asyncio.sleep(0)
+        await server.until(lambda: bool(server.engine.answers))
         os.kill(os.getpid(), signal.SIGINT)
-        while not server.context.inference.requests.closed:
-            await asyncio.sleep(0)
+        await server.until(lambda: server.context.inference.requests.closed)
         os.kill(os.getpid(), signal.SIGINT)
         assert (await running).status_code == 503
     await serving

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,8 +22,8 @@ from ai_core.residency.supervisor import SupervisedEngine
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
 
 MakeEngine = Callable[..., SupervisedEngine]
-Begin = Callable[[SupervisedEngine, str], Awaitable[Answer]]
-TextOf = Callable[[Answer], Awaitable[str]]
+Begin = Callable[[SupervisedEngine, str], Coroutine[Any, Any, Answer]]
+TextOf = Callable[[Answer], Coroutine[Any, Any, str]]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
@@ -54,7 +55,7 @@ def until() -> Until:
 
     async def until(condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
-            while not condition():
+            while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
     return until

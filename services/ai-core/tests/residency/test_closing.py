@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,8 +19,8 @@ from ai_core.residency.life import Patience
 from ai_core.residency.supervisor import SupervisedEngine
 
 MakeEngine = Callable[..., SupervisedEngine]
-Begin = Callable[[SupervisedEngine, str], Awaitable[Answer]]
-TextOf = Callable[[Answer], Awaitable[str]]
+Begin = Callable[[SupervisedEngine, str], Coroutine[Any, Any, Answer]]
+TextOf = Callable[[Answer], Coroutine[Any, Any, str]]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from ai_core.residency.recovery import Cause
 from ai_core.residency.supervisor import SupervisedEngine
 
 MakeEngine = Callable[..., SupervisedEngine]
-Begin = Callable[[SupervisedEngine, str], Awaitable[Answer]]
-TextOf = Callable[[Answer], Awaitable[str]]
+Begin = Callable[[SupervisedEngine, str], Coroutine[Any, Any, Answer]]
+TextOf = Callable[[Answer], Coroutine[Any, Any, str]]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 # The fake engine says something fifty times a second; this leaves room for a busy machine.

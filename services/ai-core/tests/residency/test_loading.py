@@ -6,8 +6,9 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +22,8 @@ from ai_core.residency.spawn import EngineSpawner
 from ai_core.residency.supervisor import SupervisedEngine
 
 MakeEngine = Callable[..., SupervisedEngine]
-Begin = Callable[[SupervisedEngine, str], Awaitable[Answer]]
-TextOf = Callable[[Answer], Awaitable[str]]
+Begin = Callable[[SupervisedEngine, str], Coroutine[Any, Any, Answer]]
+TextOf = Callable[[Answer], Coroutine[Any, Any, str]]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 
@@ -51,9 +52,10 @@ async def test_the_first_request_loads_the_model_and_all_callers_share_the_load(
 async def test_a_model_can_be_loaded_before_the_first_request(make_engine: MakeEngine) -> None:
     engine = make_engine()
     engine.start()
-    assert engine.state == "loading"
+    states: list[str] = [engine.state]
     ready = await engine.wait_ready()
-    assert engine.state == "ready"
+    states.append(engine.state)
+    assert states == ["loading", "ready"]
     assert ready == engine.ready
 
 

@@ -60,8 +60,7 @@ def test_the_quarantine_never_grows_beyond_its_capacity_and_keeps_the_latest(
     for now, suspect in enumerate(suspects):
         quarantine.strike([suspect], float(now))
     latest = list(dict.fromkeys(reversed(suspects)))
-    now = float(len(suspects))
-    assert [s for s in latest if quarantine.suspects(s, now)] == latest[:capacity]
+    assert [s for s in latest if quarantine.suspects(s, float(len(suspects)))] == latest[:capacity]
 
 
 REQUEST = Submit(id=1, messages=[ChatMessage("user", "Bonjour")], sampling=Sampling(temperature=0.0))

@@ -26,9 +26,8 @@ def test_an_engine_that_never_said_anything_is_measured_from_the_start() -> None
 def test_after_the_machine_slept_the_engine_gets_its_whole_time_again() -> None:
     watchdog = Watchdog(interval=1.0, now=0.0)
     assert looks(watchdog, [1.0, 3601.0, 3602.0], last_frame=1.0) == [False, False, False]
-    assert looks(watchdog, [3600.0 + second for second in range(3, 13)], last_frame=1.0) == [False] * 9 + [
-        True
-    ]
+    later = [3600.0 + second for second in range(3, 13)]
+    assert looks(watchdog, later, last_frame=1.0) == [False] * 9 + [True]
 
 
 @given(st.lists(st.floats(0.01, 9.9), max_size=100), st.floats(0.1, 5.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
@@ -29,6 +30,16 @@ def request_id_of(scope: Scope) -> str:
         if name == REQUEST_ID_HEADER and usable_request_id(value):
             return str(value, "ascii")
     return new_request_id()
+
+
+def origin_of(error: BaseException) -> list[str]:
+    """The traceback of an error and of those that led to it: types, places and code, no messages."""
+    lines: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        lines += [type(link).__qualname__, *traceback.format_tb(link.__traceback__)]
+        link = link.__cause__ or link.__context__
+    return lines
 
 
 class RequestCounter:
@@ -67,8 +78,10 @@ class RequestScope:
         with request_context(exchange.request_id):
             try:
                 await self._app(scope, receive, _noting(send, exchange))
-            except Exception:
-                log.exception("unexpected error")
+            except Exception as error:  # noqa: BLE001
+                # The caller has been told already. The error's own words stay out of the log: they may
+                # quote what the caller wrote.
+                log.error("unexpected error", where=origin_of(error))  # noqa: TRY400
             finally:
                 self._report(scope, exchange, self._clock() - arrival)
 

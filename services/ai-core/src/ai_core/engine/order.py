@@ -1,9 +1,8 @@
 """In which order waiting requests get their turn. Pure: times are arguments, in seconds.
 
-Higher priority first. Within a priority, keys take turns by start-time fair queueing (Goyal, Vin and
-Cheng, 1996): every key has a virtual time that its admitted requests push on by their cost, and the key
-that is furthest behind goes next. So a key with a hundred requests does not hold up another key's single
-one, and a key that was idle gets no credit for the past.
+Higher priority first. Within a priority, keys take turns by the cost of what they were given
+(``engine.fair_share``): a key with a hundred requests does not hold up another key's single one, and a key
+that was idle gets no credit for the past. Within a key, by arrival.
 
 Nobody starves: a key's oldest request rises by one priority for every ``age_seconds`` that it waited and
 its key got nothing in that priority. One request at a time, because otherwise a key that floods the
@@ -17,9 +16,9 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ai_core.engine.fair_share import FairShare
+
 AGE_SECONDS = 30.0
-_REMEMBERED_KEYS = 1024
-"""Keys with nothing waiting whose virtual time is remembered, per priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +50,10 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Level:
-    """One priority: its lanes, and how far each key's virtual time is."""
+    """One priority: its lanes by key, and whose turn it is."""
 
     lanes: dict[str, _Lane] = field(default_factory=dict)
-    clock: float = 0.0
-    """The virtual time of a key that comes anew."""
-    _tags: dict[str, float] = field(default_factory=dict)
-
-    def start(self, key: str) -> float:
-        """The virtual time of a key's next request."""
-        return max(self.clock, self._tags.get(key, 0.0))
-
-    def charge(self, key: str, cost: int) -> None:
-        """A request of this key was admitted."""
-        start = self.start(key)
-        # Not simply `start`: a request may be admitted out of turn, and that must not
-        # push newcomers behind those whose turn it was.
-        self.clock = min([start, *map(self.start, self.lanes)])
-        self._tags[key] = start + cost
-        if len(self._tags) > len(self.lanes) + _REMEMBERED_KEYS:
-            self._tags = {key: tag for key, tag in self._tags.items() if key in self.lanes}
+    share: FairShare = field(default_factory=FairShare)
 
 
 class Order:
@@ -153,7 +136,7 @@ class Order:
         raised = lane.promotion(self._now, self._age_seconds) if lane.waiting[0] is waiting else 0
         for priority in {waiting.priority, waiting.priority + raised}:
             if (level := self._levels.get(priority)) is not None:
-                level.charge(key, waiting.cost)
+                level.share.charge(key, waiting.cost, level.lanes.keys())
         lane.served = self._now
         self.remove(request_id)
 
@@ -169,10 +152,12 @@ class Order:
         heads = {waiting.id for group in raised.values() for waiting in group}
         for priority in sorted({*self._levels, *raised}, reverse=True):
             level = self._levels.get(priority, _Level())
-            queues = {key: _without_head(lane.waiting, heads) for key, lane in level.lanes.items()}
+            queues = {key: _Queue.of(level, key, lane, heads) for key, lane in level.lanes.items()}
             for waiting in raised.get(priority, ()):
-                insort(queues.setdefault(waiting.fairness_key, []), waiting, key=_by_arrival)
-            for waiting in _in_turn(level, queues.values()):
+                key = waiting.fairness_key
+                queue = queues.setdefault(key, _Queue(level.share.start(key), []))
+                insort(queue.waiting, waiting, key=_by_arrival)
+            for waiting in _in_turn(queues.values()):
                 if waiting.id in self._by_id:
                     yield waiting
 
@@ -187,22 +172,31 @@ class Order:
         return raised
 
 
-def _in_turn(level: _Level, queues: Iterable[list[Waiting]]) -> Iterator[Waiting]:
-    heap = [(level.start(q[0].fairness_key), q[0].arrived, q[0].id, 0, q) for q in queues if q]
+@dataclass(slots=True)
+class _Queue:
+    """What one key has to offer in one priority, and the virtual time at which it begins."""
+
+    start: float
+    waiting: list[Waiting]
+
+    @classmethod
+    def of(cls, level: _Level, key: str, lane: _Lane, raised: set[int]) -> _Queue:
+        head, start = lane.waiting[0], level.share.start(key)
+        return cls(start + head.cost, lane.waiting[1:]) if head.id in raised else cls(start, lane.waiting[:])
+
+
+def _in_turn(queues: Iterable[_Queue]) -> Iterator[Waiting]:
+    heap = [(q.start, q.waiting[0].arrived, q.waiting[0].id, 0, q.waiting) for q in queues if q.waiting]
     heapq.heapify(heap)
     while heap:
-        tag, _, _, index, queue = heap[0]
-        yield queue[index]
-        if index + 1 == len(queue):
+        tag, _, _, index, waiting = heap[0]
+        yield waiting[index]
+        if index + 1 == len(waiting):
             heapq.heappop(heap)
             continue
-        following = queue[index + 1]
-        entry = (tag + queue[index].cost, following.arrived, following.id, index + 1, queue)
+        following = waiting[index + 1]
+        entry = (tag + waiting[index].cost, following.arrived, following.id, index + 1, waiting)
         heapq.heapreplace(heap, entry)
-
-
-def _without_head(lane: list[Waiting], heads: set[int]) -> list[Waiting]:
-    return lane[1:] if lane[0].id in heads else lane[:]
 
 
 def _by_arrival(waiting: Waiting) -> tuple[float, int]:

@@ -12,8 +12,9 @@ as ordinary text.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,10 +30,20 @@ def encode_raw(vocabulary: Vocabulary, prompt: str) -> list[int]:
     return vocabulary.encode(prompt, add_bos=True, parse_special=False)
 
 
-def encode_chat(template: ChatTemplate, vocabulary: Vocabulary, messages: list[ChatMessage]) -> list[int]:
+def encode_chat(
+    template: ChatTemplate,
+    vocabulary: Vocabulary,
+    messages: Sequence[ChatMessage],
+    *,
+    limit: int | None = None,
+) -> list[int]:
     """Token ids of a conversation.
 
-    A control text of a single character cannot be broken; such a character is encoded by itself.
+    A control text of a single character cannot be broken; such a character is encoded by itself. White
+    space at the ends of a message is outside the guard, so that templates can trim it.
+
+    Args:
+        limit: whoever has more tokens than this is too long anyway: encoding may stop there.
 
     Raises:
         TemplateError: the template refuses the messages.
@@ -43,20 +54,28 @@ def encode_chat(template: ChatTemplate, vocabulary: Vocabulary, messages: list[C
     guarded = template.render(
         [ChatMessage(message.role, _guard(message.content, controls, marks)) for message in messages]
     )
-    return _encode(vocabulary, template.bos_text, _pieces(plain, guarded, controls, marks))
+    pieces = _fewest_pieces(plain, guarded, controls, marks)
+    return _encode(vocabulary, template.bos_text, pieces, limit)
 
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
     inside: str
     """Cuts a control text inside a message in two."""
+    literal: str
+    """The next character is a control text: it is encoded by itself, as text."""
     edge: str
     """Stands before and behind what a message says."""
-    literal: str
-    """The next character is encoded by itself, and not as a control token."""
+
+    def cut(self, text: str) -> list[_Piece]:
+        """The pieces between the marks; the first one may be empty."""
+        between = re.split(f"[{self.inside}{self.edge}]|{self.literal}(.?)", text, flags=re.DOTALL)
+        pieces = [_Piece(part or "", parse_special=index % 2 == 0) for index, part in enumerate(between)]
+        return pieces[:1] + [piece for piece in pieces[1:] if piece.text]
 
     def remove(self, text: str) -> str:
-        return re.sub(f"[{self.inside}{self.edge}{self.literal}]", "", text)
+        """The text without marks."""
+        return re.sub(f"[{self.inside}{self.literal}{self.edge}]", "", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,31 +89,81 @@ class _Controls:
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = frozenset(text for text in texts if text.strip())
-        self._lengths: dict[str, list[int]] = {}
+        lengths: dict[str, set[int]] = {}
         for text in self._texts:
-            self._lengths.setdefault(text[:2], []).append(len(text))
-        self._lengths = {opening: sorted(set(lengths)) for opening, lengths in self._lengths.items()}
+            lengths.setdefault(text[:2], set()).add(len(text))
+        self._lengths = {opening: sorted(found) for opening, found in lengths.items()}
         first = "".join(sorted({re.escape(text[0]) for text in self._texts}))
-        self._opening = re.compile(f"[{first}]") if first else None
+        self._first = re.compile(f"[{first}]" if first else "(?!)")
 
-    def find(self, text: str) -> Iterator[tuple[int, str]]:
-        """Where control texts begin, overlapping ones included, by position and length."""
-        if self._opening is None:
-            return
-        for match in self._opening.finditer(text):
+    def find(self, text: str) -> Iterator[tuple[int, int]]:
+        """Beginning and length of every control text in a text, overlapping ones included."""
+        for match in self._first.finditer(text):
             start = match.start()
-            for opening in {text[start], text[start : start + 2]}:
-                for length in self._lengths.get(opening, ()):
-                    found = text[start : start + length]
-                    if found in self._texts:
-                        yield start, found
+            for length in self._possible_lengths(text[start : start + 2]):
+                if text[start : start + length] in self._texts:
+                    yield start, length
 
-    def sequence(self, pieces: Iterable[_Piece]) -> list[str]:
-        """The control texts in pieces that are encoded one by one."""
-        return [found for piece in pieces if piece.parse_special for _, found in self.find(piece.text)]
+    def count(self, pieces: Iterable[_Piece]) -> int:
+        """How many there are in pieces that are encoded one by one."""
+        return sum(1 for piece in pieces if piece.parse_special for _ in self.find(piece.text))
+
+    def _possible_lengths(self, opening: str) -> Sequence[int]:
+        lengths = self._lengths.get(opening, ())
+        return [1, *lengths] if len(opening) == 2 and opening[0] in self._lengths else lengths
 
 
 @lru_cache(maxsize=4)
 def _controls(texts: frozenset[str]) -> _Controls:
     """A vocabulary has up to thousands of control texts: they are sorted once."""
     return _Controls(texts)
+
+
+def _unused_marks(plain: str, messages: Iterable[ChatMessage]) -> _Marks:
+    used = set(plain).union(*(message.content for message in messages))
+    unused = (chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
+    marks = list(itertools.islice(unused, 3))
+    if len(marks) < 3:
+        raise TemplateError("the messages use all private-use characters of Unicode")
+    return _Marks(*marks)
+
+
+def _guard(content: str, controls: _Controls, marks: _Marks) -> str:
+    """A message with marks inside its control texts and around what it says."""
+    before = len(content) - len(content.lstrip())
+    behind = len(content.rstrip())
+    if behind <= before:
+        return content
+    inserted = {before: marks.edge, behind: marks.edge}
+    for start, length in controls.find(content):
+        place, mark = (start, marks.literal) if length == 1 else (start + 1, marks.inside)
+        # The literal mark must stand directly before its character.
+        here = inserted.get(place, "")
+        if mark not in here:
+            inserted[place] = here + mark if mark == marks.literal else mark + here
+    places = sorted(inserted)
+    parts = [content[: places[0]]]
+    for place, following in itertools.pairwise([*places, len(content)]):
+        parts += (inserted[place], content[place:following])
+    return "".join(parts)
+
+
+def _fewest_pieces(plain: str, guarded: str, controls: _Controls, marks: _Marks) -> list[_Piece]:
+    """The coarsest cut that has no control text which the finest one has not: cuts cost tokens."""
+    finest = marks.cut(guarded)
+    own = controls.count(finest)
+    # A template that looks at the beginning of a message may render the guarded one differently.
+    if marks.remove(guarded) == plain and controls.count([_Piece(plain)]) == own:
+        return [_Piece(plain)]
+    without_edges = marks.cut(guarded.replace(marks.edge, ""))
+    return without_edges if controls.count(without_edges) == own else finest
+
+
+def _encode(vocabulary: Vocabulary, bos_text: str, pieces: list[_Piece], limit: int | None) -> list[int]:
+    has_bos = bool(bos_text) and pieces[0].text.startswith(bos_text)
+    tokens = vocabulary.encode(pieces[0].text, add_bos=not has_bos, parse_special=True)
+    for piece in pieces[1:]:
+        if limit is not None and len(tokens) > limit:
+            break
+        tokens += vocabulary.encode(piece.text, add_bos=False, parse_special=piece.parse_special)
+    return tokens

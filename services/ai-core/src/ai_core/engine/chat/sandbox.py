@@ -111,7 +111,7 @@ class _Guard(NodeTransformer):
         return _filter(node, _MEASURED)
 
 
-def _filter(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filter(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 

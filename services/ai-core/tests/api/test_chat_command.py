@@ -1,0 +1,139 @@
+"""``ai-core chat`` against a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_core import chat
+from ai_core.engine.messages import ChatMessage
+from ai_core.errors import Overloaded
+
+if TYPE_CHECKING:
+    from tests.api.conftest import FakeAnswer, Server
+
+ENGLISH = {"LANG": "en_GB.UTF-8"}
+
+
+def typing(*lines: str) -> Callable[[str], str]:
+    """A person who types these lines and then closes the terminal."""
+    left = iter(lines)
+
+    def read(prompt: str) -> str:
+        line = next(left, None)
+        if line is None:
+            raise EOFError
+        return line
+
+    return read
+
+
+async def talk(server: Server, *lines: str, **options: str) -> int:
+    chat_options = chat.Options(f"http://127.0.0.1:{server.port}", **options)
+    return await asyncio.to_thread(chat.run, chat_options, ENGLISH, typing(*lines))
+
+
+async def test_it_streams_answers_and_remembers_the_conversation(
+    echo_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await talk(echo_server, "one", "two", system="Be brief.") == 0
+    assert "one \n" in capsys.readouterr().out
+    assert echo_server.engine.requests[-1].messages == [
+        ChatMessage("system", "Be brief."),
+        ChatMessage("user", "one"),
+        ChatMessage("assistant", "one "),
+        ChatMessage("user", "two"),
+    ]
+
+
+async def test_reset_forgets_and_quit_ends(echo_server: Server) -> None:
+    assert await talk(echo_server, "one", "/reset", "two", "/quit", "three") == 0
+    assert echo_server.engine.requests[-1].messages == [ChatMessage("user", "two")]
+
+
+async def test_an_unknown_command_is_no_question(
+    echo_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await talk(echo_server, "/help", "")
+    assert "/reset" in capsys.readouterr().out
+    assert not echo_server.engine.requests
+
+
+def say_three_words(answer: FakeAnswer) -> None:
+    answer.say("one", "two", "three")
+
+
+async def test_ctrl_c_stops_the_answer_on_the_server_too_and_keeps_what_came(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(text: str) -> str:
+        if text == "two":
+            raise KeyboardInterrupt
+        return text
+
+    monkeypatch.setattr(chat, "shown", interrupted)
+    server.engine.script = say_three_words
+    await talk(server, "count")
+    answer = await server.engine.next_answer()
+    await answer.cancelled.wait()
+    await server.until_idle()
+    assert "[stopped]" in capsys.readouterr().out
+
+
+async def test_a_refusal_is_shown_and_not_remembered(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.engine.refusal = Overloaded("All places are taken.", retry_after=3)
+    assert await talk(server, "one") == 0
+    assert "All places are taken. (Try again in 3 s.)" in capsys.readouterr().out
+
+
+async def test_an_answer_that_breaks_off_says_why(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    server.engine.script = lambda answer: answer.say("one").fail(Overloaded("The engine was lost."))
+    assert await talk(server, "count") == 0
+    assert "one\nThe engine was lost." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("http://127.0.0.1:1", "make run"), ("ftp://x", "not an address"), ("nonsense", "not an address")],
+)
+def test_without_a_server_it_says_how_to_start_one(
+    url: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert chat.run(chat.Options(url), ENGLISH, typing()) == 1
+    assert words in capsys.readouterr().err
+
+
+async def test_something_else_at_that_address_is_recognised(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = chat.Options(f"http://127.0.0.1:{server.port}/elsewhere")
+    assert await asyncio.to_thread(chat.run, options, ENGLISH, typing()) == 1
+    assert "There is nothing at" in capsys.readouterr().err
+
+
+def test_hints_are_french_where_the_terminal_is() -> None:
+    assert chat.texts_for({"LANG": "fr_FR.UTF-8"})["you"] == "Vous : "
+    assert chat.texts_for({"LC_ALL": "C", "LANG": "fr_FR.UTF-8"})["you"] == "You: "
+    assert chat.FRENCH.keys() == chat.ENGLISH.keys()
+
+
+def test_it_goes_where_the_server_of_the_same_settings_listens() -> None:
+    assert chat.default_url({}) == "http://127.0.0.1:8000"
+    assert chat.default_url({"API_HOST": "0.0.0.0"}) == "http://127.0.0.1:8000"  # noqa: S104
+    assert chat.default_url({"API_PORT": "9000"}) == "http://127.0.0.1:9000"
+
+
+@given(st.text())
+def test_no_answer_can_send_control_sequences_to_the_terminal(text: str) -> None:
+    assert all(letter in "\n\t" or letter.isprintable() for letter in chat.shown(text))
+
+
+def test_accents_emoji_and_line_breaks_are_shown() -> None:
+    assert chat.shown("Congés payés :\n\t🦉 œ") == "Congés payés :\n\t🦉 œ"

@@ -1,0 +1,50 @@
+"""One line per request, which tells an operator much and of the conversation nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from ai_core.errors import Overloaded
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Server
+
+
+async def test_an_answer_is_one_line_with_tokens_and_times(echo_server: Server) -> None:
+    with structlog.testing.capture_logs() as lines:
+        response = await echo_server.chat(prompt="secret words", stream=True)
+    (line,) = lines
+    expected: dict[str, Any] = {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "route": "/api/v1/chat",
+        "status": 200,
+        "model": "fake-model",
+        "prompt_tokens": 7,
+        "completion_tokens": 2,
+        "cached_prompt_tokens": 2,
+        "queue_seconds": 0.25,
+        "finish_reason": "stop",
+    }
+    assert expected.items() <= line.items()
+    assert line["first_token_seconds"] <= line["seconds"]
+    assert "secret" not in str(line)
+    assert response.headers["x-request-id"]
+
+
+async def test_a_refusal_is_one_line_with_its_code(server: Server) -> None:
+    server.engine.refusal = Overloaded("no", retry_after=1)
+    with structlog.testing.capture_logs() as lines:
+        await server.chat(prompt="Hello")
+    (line,) = lines
+    assert (line["status"], line["error"]) == (429, "overloaded")
+
+
+async def test_probes_fill_no_log(server: Server) -> None:
+    with structlog.testing.capture_logs() as lines:
+        for path in ("/livez", "/readyz", "/api/v1/metrics"):
+            await server.client.get(path)
+    assert {line["log_level"] for line in lines} == {"debug"}

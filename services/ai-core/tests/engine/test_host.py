@@ -1,0 +1,303 @@
+"""The host: who gets a turn, what is said, and what becomes of those who leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ai_core.engine.backends.port import BackendStats, Capabilities, Sequence, StepResult, Tokens
+from ai_core.engine.backends.scripted import ByteVocabulary
+from ai_core.engine.chat.template import ChatTemplate
+from ai_core.engine.host import Host
+from ai_core.engine.intake import Intake
+from ai_core.engine.messages import (
+    Accepted,
+    Cancel,
+    ChatMessage,
+    Finished,
+    Message,
+    Refused,
+    Sampling,
+    Step,
+    Submit,
+)
+
+TEMPLATE = ChatTemplate("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "", "")
+CHUNK = 32
+
+
+class CountingBackend:
+    """Computes prompts in chunks, reports prefixes, says the alphabet; remembers what it was asked."""
+
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.computed: dict[int, int] = {}
+        self.sequences: dict[int, Sequence] = {}
+        self.said: dict[int, int] = {}
+        self.held: list[Tokens] = []
+        self.prompt_tokens_computed = 0
+        self.priorities: dict[int, int] = {}
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities("counting", "any", True, 2048, self.places, 9999, 258)
+
+    def count(self, prompt: Tokens, namespace: str) -> int:
+        return max((_common(prompt[:-1], held) for held in self.held), default=0)
+
+    def submit(self, sequence: Sequence) -> int:
+        assert len(self.sequences) < self.places
+        shared = self.count(sequence.prompt, "")
+        self.sequences[sequence.id] = sequence
+        self.computed[sequence.id] = shared
+        self.said[sequence.id] = 0
+        return shared
+
+    def prioritise(self, sequence_id: int, priority: int) -> None:
+        self.priorities[sequence_id] = priority
+
+    def cancel(self, sequence_id: int) -> None:
+        self.sequences.pop(sequence_id, None)
+
+    def step(self) -> StepResult:
+        assert self.sequences
+        result = StepResult()
+        for id_, sequence in list(self.sequences.items()):
+            rest = len(sequence.prompt) - self.computed[id_]
+            if rest:
+                chunk = min(CHUNK, rest)
+                self.computed[id_] += chunk
+                self.prompt_tokens_computed += chunk
+                self.held.append(sequence.prompt[: self.computed[id_]])
+                result.prefix_ready.append((id_, self.computed[id_]))
+            if self.computed[id_] == len(sequence.prompt):
+                result.tokens.append((id_, ord("a") + self.said[id_] % 26))
+                self.said[id_] += 1
+                if self.said[id_] == sequence.max_tokens:
+                    result.finished.append((id_, "length"))
+                    del self.sequences[id_]
+        return result
+
+    def set_threads(self, decode: int, batch: int) -> None:
+        raise NotImplementedError
+
+    def stats(self) -> BackendStats:
+        return BackendStats(running=len(self.sequences), free_sequences=self.places - len(self.sequences))
+
+    def close(self) -> None:
+        self.sequences.clear()
+
+
+def _common(first: Tokens, second: Tokens) -> int:
+    length = min(len(first), len(second))
+    differ = np.flatnonzero(first[:length] != second[:length])
+    return int(differ[0]) if len(differ) else length
+
+
+class World:
+    """A host, its clock, and everything that it said."""
+
+    def __init__(self, places: int = 4, max_waiting: int = 100) -> None:
+        self.now = 100.0
+        self.sent: list[Message] = []
+        self.backend = CountingBackend(places)
+        vocabulary = ByteVocabulary()
+        self.host = Host(
+            self.backend,
+            vocabulary,
+            Intake(vocabulary, TEMPLATE, self.backend.capabilities()),
+            max_waiting=max_waiting,
+            clock=lambda: self.now,
+            send=self.sent.append,
+        )
+
+    def submit(self, id_: int, prompt: str = "hello", **options: Any) -> None:
+        self.host.receive(Submit(id=id_, prompt=prompt, sampling=Sampling(), **{"max_tokens": 3, **options}))
+
+    def run(self, until: Callable[[], bool] | None = None) -> None:
+        for _ in range(10_000):
+            if not self.host.busy or (until and until()):
+                return
+            self.host.step()
+        pytest.fail("the host never came to rest")
+
+    def steps(self) -> list[Step]:
+        return [message for message in self.sent if isinstance(message, Step)]
+
+    def text(self, id_: int) -> str:
+        deltas = [delta.text for step in self.steps() for delta in step.deltas if delta.id == id_]
+        return "".join(deltas) + "".join(end.text for end in self.ends() if end.id == id_)
+
+    def ends(self) -> list[Finished]:
+        return [end for step in self.steps() for end in step.finished]
+
+    def started(self) -> list[int]:
+        return [id_ for step in self.steps() for id_ in step.started]
+
+
+def test_a_request_is_accepted_started_answered_and_ended() -> None:
+    world = World()
+    world.submit(1)
+    world.run()
+    assert world.sent[0] == Accepted(1, 5)
+    assert world.started() == [1]
+    assert world.text(1) == "abc"
+    (end,) = world.ends()
+    assert (end.id, end.reason, end.completion_tokens) == (1, "length", 3)
+
+
+def test_suspects_are_named_before_the_step_that_they_might_crash() -> None:
+    world = World()
+    world.submit(1)
+    said_before_step: list[list[int]] = []
+    step = world.backend.step
+    world.backend.step = lambda: (said_before_step.append(world.started()), step())[1]  # type: ignore[method-assign]
+    world.run()
+    assert said_before_step[0] == [1]
+
+
+def test_a_long_prefix_that_many_share_is_computed_once() -> None:
+    world = World(places=8)
+    system = "s" * 640
+    for id_ in range(8):
+        world.submit(id_, system + f"{id_}!")
+    world.run()
+    assert len(world.ends()) == 8
+    assert world.backend.prompt_tokens_computed <= 640 + 8 * (2 + CHUNK)
+
+
+def test_a_more_urgent_waiter_pulls_up_the_one_whose_prefix_it_needs() -> None:
+    world = World()
+    world.submit(1, "s" * 640 + "a", priority=0)
+    world.host.step()
+    world.submit(2, "s" * 640 + "b", priority=7)
+    world.host.step()
+    assert world.backend.priorities == {1: 7}
+
+
+def test_when_the_one_computing_a_prefix_leaves_another_takes_over() -> None:
+    world = World()
+    world.submit(1, "s" * 640 + "a")
+    world.host.step()
+    world.submit(2, "s" * 640 + "b")
+    world.submit(3, "s" * 640 + "c")
+    world.host.step()
+    world.host.receive(Cancel(1))
+    world.run()
+    assert world.text(2) == world.text(3) == "abc"
+
+
+def test_one_key_with_many_requests_does_not_hold_up_another_keys_single_one() -> None:
+    world = World(places=1)
+    for id_ in range(10):
+        world.submit(id_, fairness_key="busy")
+    world.submit(99, fairness_key="quiet")
+    world.run()
+    assert world.started().index(99) <= 2
+
+
+def test_a_cancelled_request_says_nothing_more_and_frees_its_place_in_the_next_step() -> None:
+    world = World(places=1)
+    world.submit(1, max_tokens=1000)
+    world.submit(2)
+    world.run(until=lambda: len(world.text(1)) == 5)
+    world.host.receive(Cancel(1))
+    world.host.step()
+    assert world.text(1) == "abcde"
+    assert [(end.id, end.reason) for end in world.ends()] == [(1, "cancelled")]
+    assert 2 in world.backend.sequences
+
+
+def test_a_waiting_request_can_be_cancelled_and_never_starts() -> None:
+    world = World(places=1)
+    world.submit(1)
+    world.submit(2)
+    world.host.receive(Cancel(2))
+    world.run()
+    assert world.started() == [1]
+    assert {end.id: end.reason for end in world.ends()} == {1: "length", 2: "cancelled"}
+
+
+def test_unknown_ids_are_ignored_when_cancelled() -> None:
+    world = World()
+    world.host.receive(Cancel(12345))
+    assert not world.host.busy
+
+
+def test_a_stop_string_ends_the_answer_before_it_and_frees_the_sequence() -> None:
+    world = World()
+    world.submit(1, max_tokens=20, stop=["de"])
+    world.run()
+    assert world.text(1) == "abc"
+    (end,) = world.ends()
+    assert (end.reason, end.completion_tokens) == ("stop", 5)
+    assert world.backend.sequences == {}
+
+
+def test_what_was_held_back_for_a_stop_string_comes_at_the_end() -> None:
+    world = World()
+    world.submit(1, max_tokens=4, stop=["dz"])
+    world.run()
+    assert world.text(1) == "abcd"
+
+
+def test_a_request_past_its_deadline_fails_without_having_started() -> None:
+    world = World(places=1)
+    world.submit(1, max_tokens=50)
+    world.submit(2, timeout=10.0)
+    world.host.step()
+    world.now += 11
+    world.run()
+    failed = [failure for step in world.steps() for failure in step.failed]
+    assert [(failure.id, failure.code) for failure in failed] == [(2, "timeout")]
+    assert world.started() == [1]
+
+
+def test_a_suspect_runs_alone() -> None:
+    world = World()
+    world.submit(1, max_tokens=5)
+    world.submit(2, max_tokens=5, alone=True)
+    world.submit(3, max_tokens=5)
+    together: list[set[int]] = []
+    while world.host.busy:
+        world.host.step()
+        together.append(set(world.backend.sequences))
+    assert all(group == {2} for group in together if 2 in group)
+    assert {end.id for end in world.ends()} == {1, 2, 3}
+
+
+def test_one_more_than_may_wait_is_refused() -> None:
+    world = World(places=1, max_waiting=2)
+    for id_ in range(3):
+        world.submit(id_)
+    refusal = world.sent[-1]
+    assert isinstance(refusal, Refused)
+    assert (refusal.id, refusal.code) == (2, "queue_full")
+
+
+@pytest.mark.parametrize(
+    ("submit", "code", "parameter"),
+    [
+        (Submit(id=1, prompt=""), "invalid_prompt", "prompt"),
+        (Submit(id=1, prompt="a" * 2048), "context_length_exceeded", "prompt"),
+        (Submit(id=1, prompt="a" * 10_000_000), "context_length_exceeded", "prompt"),
+        (Submit(id=1, messages=[ChatMessage("user", "a" * 3000)]), "context_length_exceeded", "messages"),
+        (Submit(id=1, prompt="a", sampling=Sampling(logit_bias={258: 1.0})), "invalid_parameter", "logit_bias"),
+    ],
+)
+def test_what_can_never_be_answered_is_refused_by_name(submit: Submit, code: str, parameter: str) -> None:
+    world = World()
+    world.host.receive(submit)
+    (refusal,) = world.sent
+    assert isinstance(refusal, Refused)
+    assert (refusal.code, refusal.parameter) == (code, parameter)
+    assert not world.host.busy
+
+
+def test_the_answer_is_cut_to_what_the_context_leaves() -> None:
+    world = World()
+    world.submit(1, "a" * 2040, max_tokens=500)
+    world.run()
+    assert len(world.text(1)) == 8

@@ -1,0 +1,167 @@
+"""The real thing for tests: ``ai-core serve`` with the demo model, over real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+ROOT = Path(__file__).resolve().parents[4]
+DEMO_MODEL = ROOT / "models/neo-demo/neo-demo.gguf"
+AI_CORE = Path(sys.executable).with_name("ai-core")
+# A slow machine under load may take long; these only end what would hang for ever.
+PATIENCE = 120.0
+
+
+@dataclass
+class Server:
+    """A running ``ai-core serve``."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log: list[str] = field(default_factory=list)
+
+    def post(self, path: str, body: object, **options: Any) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=PATIENCE, trust_env=False, **options)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=PATIENCE, trust_env=False)
+
+    def say(self, text: str, **options: object) -> dict[str, Any]:
+        """The whole answer to one question, greedily unless told otherwise."""
+        response = self.post("/api/v1/chat", {"prompt": text, "temperature": 0, **options})
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    @contextmanager
+    def stream(self, body: object, path: str = "/api/v1/chat") -> Iterator[Iterator[dict[str, Any]]]:
+        """The events of a streamed answer. Leaving the block closes the connection."""
+        with httpx.stream("POST", self.url + path, json=body, timeout=PATIENCE, trust_env=False) as response:
+            assert response.status_code == 200, response.read()
+            yield (
+                json.loads(line[5:])
+                for line in response.iter_lines()
+                if line.startswith("data:") and "[DONE]" not in line
+            )
+
+    def metric(self, name: str, **labels: str) -> float:
+        """A metric's value, summed over the labels that are not given."""
+        families = text_string_to_metric_families(self.get("/api/v1/metrics").text)
+        return sum(
+            sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def engine_pid(self) -> int:
+        """The engine is a direct child of ``ai-core serve``."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = {int(pid) for child in children for pid in child.read_text().split()}
+        assert len(pids) == 1, f"expected one engine process, found {pids}"
+        return pids.pop()
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Poll a running process for something that it tells nobody."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """Below the ephemeral range, where no outgoing connection can take it meanwhile."""
+    for port in range(21_000 + os.getpid() % 1_000, 32_000):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+@contextmanager
+def running(**settings: str) -> Iterator[Server]:
+    """Start a server with these settings; it has answered once when the block begins."""
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "API_PORT": str(port),
+        "MODEL_PATH": str(DEMO_MODEL),
+        "MODEL_NAME": "neo-demo",
+        **settings,
+    }
+    process = subprocess.Popen(
+        [AI_CORE, "serve"], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    server = Server(f"http://127.0.0.1:{port}", process)
+    reader = threading.Thread(target=_collect, args=(process, server.log), daemon=True)
+    reader.start()
+    try:
+        wait_until(lambda: _is_ready(server), "the server is ready")
+        server.say("bonjour", max_tokens=1)
+        yield server
+    finally:
+        _stop(process)
+        reader.join()
+
+
+def _is_ready(server: Server) -> bool:
+    assert server.process.poll() is None, "".join(server.log)
+    try:
+        return server.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _collect(process: subprocess.Popen[str], log: list[str]) -> None:
+    assert process.stderr is not None
+    with process.stderr:
+        log.extend(process.stderr)
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+Start = Callable[..., Server]
+"""Starts a server with settings of a test's own."""
+
+QUESTIONS = (
+    "Bonjour",
+    "Qui es-tu ?",
+    "Quelle est la durée légale du travail ?",
+    "Comment installer Neo ?",
+    "Qu'est-ce qu'un CDI ?",
+    "Combien de congés payés par an ?",
+    "What is Neo?",
+    "Are you a lawyer?",
+)
+SYSTEM = (
+    "Tu es l'assistant de démonstration de Code du Travail Neo. Tu réponds aux questions sur le droit du "
+    "travail et sur la suite Neo, brièvement et avec courtoisie. Tu donnes une information, jamais un "
+    "conseil juridique : pour un cas particulier, oriente vers un professionnel du droit, l'inspection du "
+    "travail ou un syndicat. Si tu ne sais pas, dis-le simplement et propose où chercher."
+)
