@@ -9,11 +9,11 @@ from ai_core.engine.messages import ChatMessage
 
 CHATML = """\
 {% for message in messages %}
-{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}
+{{- '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' -}}
 {% endfor %}
-{% if add_generation_prompt %}
-{{ '<|im_start|>assistant\\n' }}
-{% endif %}
+{%- if add_generation_prompt %}
+{{- '<|im_start|>assistant\\n' }}
+{%- endif %}
 """
 
 LLAMA_2 = """\
@@ -139,7 +139,11 @@ def test_the_result_is_what_transformers_makes_of_it(source: str) -> None:
     for turns in (SHORT, (("user", "{{ 1 }}\n\t<b>&amp;"), ("assistant", ""), ("user", " é\r\n"))):
         conversation = [{"role": role, "content": content} for role, content in turns]
         theirs, _ = render_jinja_template(
-            [conversation], chat_template=source, add_generation_prompt=True, bos_token="<s>", eos_token="</s>"
+            [conversation],
+            chat_template=source,
+            add_generation_prompt=True,
+            bos_token="<s>",
+            eos_token="</s>",
         )
         assert rendered(source, *turns) == theirs[0]
 
@@ -165,7 +169,7 @@ def test_what_people_write_is_never_read_as_a_template() -> None:
         ("{{ messages[5].content }}", "UndefinedError"),
         ("{{ 1 // 0 }}", "ZeroDivisionError"),
         ("{{ 'a' + 1 }}", "TypeError"),
-        ("{{ messages[0].content | int('x', base=99) }}", "ValueError"),
+        ("{{ [1].index(2) }}", "ValueError"),
         ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError"),
         ("{% include 'other' %}", "TypeError"),
         ("{{ messages.append(1) }}", "SecurityError"),
@@ -188,7 +192,9 @@ def test_a_template_that_fails_on_the_messages_says_how(source: str, reason: str
         "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
         "{{ 'x' * 10**9 }}",
         "{{ 10**9 * 'x' }}",
-        "{{ 9 ** 9 ** 9 }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{% set n = namespace(i=9) %}{% for i in range(64) %}{% set n.i = n.i * n.i %}{% endfor %}",
+        "{% set n = namespace(i=9) %}{% for i in range(64) %}{% set n.i = n.i ** 64 %}{% endfor %}",
         "{{ [0] * 10**9 }}",
         "{% set n = namespace(t='x') %}{% for i in range(64) %}{% set n.t = n.t + n.t %}{% endfor %}",
         "{% set n = namespace(t='x') %}{% for i in range(64) %}{% set n.t = n.t ~ n.t %}{% endfor %}",

@@ -191,12 +191,12 @@ def _in_turn(queues: Iterable[_Queue]) -> Iterator[Waiting]:
     while heap:
         tag, _, _, index, waiting = heap[0]
         yield waiting[index]
-        if index + 1 == len(waiting):
+        tag += waiting[index].cost
+        index += 1
+        if index < len(waiting):
+            heapq.heapreplace(heap, (tag, waiting[index].arrived, waiting[index].id, index, waiting))
+        else:
             heapq.heappop(heap)
-            continue
-        following = waiting[index + 1]
-        entry = (tag + waiting[index].cost, following.arrived, following.id, index + 1, waiting)
-        heapq.heapreplace(heap, entry)
 
 
 def _by_arrival(waiting: Waiting) -> tuple[float, int]:

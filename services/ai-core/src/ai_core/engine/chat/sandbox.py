@@ -23,6 +23,7 @@ LONGEST_TEXT = 8 * 1024 * 1024
 MOST_REPETITIONS = 200_000
 """Turns of loops, and calls, in one rendering. Takes a fraction of a second."""
 _LARGEST_NUMBER = 1_000_000
+_MOST_BITS = 4096
 
 _COUNTED = "loops are counted"
 _MEASURED = "texts are measured"
@@ -117,6 +118,8 @@ def _filter(node: nodes.Node, name: str) -> nodes.Filter:
 
 def _measure(value: Any) -> Any:
     _check_length(_length(value))
+    if _number(value).bit_length() > _MOST_BITS:
+        raise RanAway(f"it computes a number of more than {_MOST_BITS} bits")
     return value
 
 
