@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 
 from ai_core import app, chat
-from ai_core.api.server import ListenError, listen
+from ai_core.api.server import ListenError, allow_many_connections, listen
 from ai_core.catalog.models import Catalog, CatalogError
 from ai_core.config import Settings
 from servicekit import logging
@@ -62,6 +62,7 @@ def serve() -> int:
     except (CatalogError, ListenError) as error:
         return _complain(str(error))
     logging.configure(settings.effective_log_level, settings.log_format)
+    allow_many_connections()
     host, port = listener.getsockname()[:2]
     print(welcome(settings, catalog, host, port), file=sys.stderr, flush=True)
     uvloop.run(app.run(settings, catalog, listener))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -150,6 +152,9 @@ class Conversation:
 def run(options: Options, environ: Mapping[str, str], read: Callable[[str], str] = input) -> int:
     """Talk until /quit or the end of input. Returns the exit status: 1 if no server was there."""
     texts = texts_for(environ)
+    with contextlib.suppress(ImportError):
+        # Its import alone gives input() line editing and history.
+        importlib.import_module("readline")
     # A proxy in the environment is for the world outside, not for one's own server.
     with httpx.Client(base_url=options.url, timeout=TIMEOUT, trust_env=False) as client:
         conversation = Conversation(client, options, texts)

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp
 
 from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
+from ai_core.api.server import configuration
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.engine.messages import Delta, Finished, Ready, Stats, Submit
 from ai_core.errors import EngineUnavailable, NeoError
@@ -244,15 +245,8 @@ def make_context(engine: FakeEngine, limits: Limits, max_body_bytes: int = 100_0
 async def running_server(engine: FakeEngine, limits: Limits = LIMITS) -> AsyncIterator[Server]:
     context = make_context(engine, limits)
     application = create_application(context)
-    config = uvicorn.Config(
-        application,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
+    config = configuration(application)
+    config.timeout_graceful_shutdown = 1
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     server = uvicorn.Server(config)

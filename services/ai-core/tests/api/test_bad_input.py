@@ -76,7 +76,7 @@ BAD_FIELDS: list[tuple[dict[str, Any], str]] = [
 Shape = type[ChatBody | GenerateBody | ChatCompletionBody]
 
 
-def refused(shape: Shape, body: dict[str, Any]) -> InvalidRequest:
+def refusal(shape: Shape, body: dict[str, Any]) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
         parse(json.dumps(body).encode(), shape).to_request()
     return caught.value
@@ -87,7 +87,7 @@ def refused(shape: Shape, body: dict[str, Any]) -> InvalidRequest:
 def test_the_field_at_fault_is_named(
     shape: type[ChatBody | ChatCompletionBody], body: dict[str, Any], field: str
 ) -> None:
-    error = refused(shape, body)
+    error = refusal(shape, body)
     assert error.parameter == field
     assert field in error.message
     assert len(error.message) < 300
@@ -112,7 +112,7 @@ def test_the_field_at_fault_is_named(
     ],
 )
 def test_openai_parameters_that_are_not_there_yet_are_refused(body: dict[str, Any], field: str) -> None:
-    error = refused(ChatCompletionBody, {"messages": [USER]} | body)
+    error = refusal(ChatCompletionBody, {"messages": [USER]} | body)
     assert error.parameter == field
 
 
@@ -127,7 +127,7 @@ def test_openai_parameters_that_are_not_there_yet_are_refused(body: dict[str, An
     ],
 )
 def test_messages_and_the_short_form_exclude_each_other(body: dict[str, Any], field: str) -> None:
-    assert refused(ChatBody, body).parameter == field
+    assert refusal(ChatBody, body).parameter == field
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_messages_and_the_short_form_exclude_each_other(body: dict[str, Any], fi
     [({}, "prompt"), ({"prompt": ""}, "prompt"), ({"prompt": "x", "messages": [USER]}, "messages")],
 )
 def test_generate_takes_a_prompt_only(body: dict[str, Any], field: str) -> None:
-    assert refused(GenerateBody, body).parameter == field
+    assert refusal(GenerateBody, body).parameter == field
 
 
 NOT_JSON = {
@@ -158,21 +158,18 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("content", NOT_JSON.values(), ids=NOT_JSON.keys())
-async def test_a_body_that_is_no_json_object_is_a_400(echo_server: Server, content: bytes) -> None:
-    response = await echo_server.raw(content)
-    assert response.status_code == 400
-    error = echo_server.error_of(response)
-    assert error["code"] == "invalid_json"
-    assert "body" in error["message"]
+def test_a_body_that_is_no_json_object_says_so(content: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(content, ChatBody)
+    assert caught.value.code == "invalid_json"
+    assert "body" in caught.value.message
 
 
 @pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
-async def test_numbers_that_json_does_not_have_are_refused_by_name(
-    echo_server: Server, number: bytes
-) -> None:
-    response = await echo_server.raw(b'{"prompt": "Hello", "temperature": ' + number + b"}")
-    assert response.status_code == 400
-    assert echo_server.error_of(response)["param"] == "temperature"
+def test_numbers_that_json_lacks_are_refused_by_name(number: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse(b'{"prompt": "Hello", "temperature": ' + number + b"}", ChatBody)
+    assert caught.value.parameter == "temperature"
 
 
 async def test_bad_fields_are_400_over_http_and_not_fastapis_422(echo_server: Server) -> None:
@@ -207,11 +204,21 @@ async def test_what_the_engine_refuses_is_a_400_with_its_words(server: Server) -
         parameter="messages",
     )
     for stream in (False, True):
-        response = await server.chat(prompt="Hello", stream=stream)
+        response = await server.chat(messages=[USER], stream=stream)
         assert response.status_code == 400
         error = server.error_of(response)
         assert (error["param"], error["code"]) == ("messages", "context_length_exceeded")
     await server.until_idle()
+
+
+async def test_what_the_engine_refuses_is_named_as_the_caller_calls_it(server: Server) -> None:
+    server.engine.refusal = InvalidRequest("too long", parameter="messages")
+    assert server.error_of(await server.chat(prompt="Hello"))["param"] == "prompt"
+    assert server.error_of(await server.generate(prompt="Hello", system="x"))["param"] == "prompt"
+    assert server.error_of(await server.chat(messages=[USER]))["param"] == "messages"
+    assert server.error_of(await server.openai())["param"] == "messages"
+    server.engine.refusal = InvalidRequest("no such token", parameter="logit_bias")
+    assert server.error_of(await server.chat(prompt="Hello"))["param"] == "logit_bias"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +263,9 @@ async def test_bad_input_harms_no_other_request(server: Server) -> None:
     async with server.client.stream("POST", "/api/v1/chat", json={"prompt": "x", "stream": True}) as stream:
         answer = await server.engine.next_answer()
         for content in NOT_JSON.values():
-            await server.raw(content)
+            refused = await server.raw(content)
+            assert refused.status_code == 400
+            assert server.error_of(refused)["code"] == "invalid_json"
         answer.say("still here").finish()
         assert "still here" in (await stream.aread()).decode()
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -134,18 +135,18 @@ def test_qwen_3_leaves_out_old_thoughts_and_wraps_tool_answers() -> None:
 
 @pytest.mark.parametrize("source", [CHATML, LLAMA_2, MISTRAL, GEMMA, QWEN_3])
 def test_the_result_is_what_transformers_makes_of_it(source: str) -> None:
-    from transformers.utils.chat_template_utils import render_jinja_template  # noqa: PLC0415 (slow to import)
+    from transformers.utils.chat_template_utils import render_jinja_template
 
     for turns in (SHORT, (("user", "{{ 1 }}\n\t<b>&amp;"), ("assistant", ""), ("user", " é\r\n"))):
         conversation = [{"role": role, "content": content} for role, content in turns]
-        theirs, _ = render_jinja_template(
+        theirs: Any = render_jinja_template(
             [conversation],
             chat_template=source,
             add_generation_prompt=True,
             bos_token="<s>",
             eos_token="</s>",
         )
-        assert rendered(source, *turns) == theirs[0]
+        assert theirs[0] == [rendered(source, *turns)]
 
 
 @pytest.mark.parametrize("source", [LLAMA_2, MISTRAL])
@@ -155,7 +156,7 @@ def test_roles_that_do_not_alternate_are_refused_in_the_templates_own_words(sour
 
 
 def test_a_system_role_that_the_model_does_not_know_is_refused_in_the_templates_own_words() -> None:
-    with pytest.raises(TemplateError, match="^System role not supported$"):
+    with pytest.raises(TemplateError, match=r"^System role not supported$"):
         rendered(GEMMA, *WITH_SYSTEM)
 
 
@@ -188,7 +189,7 @@ def test_a_template_that_fails_on_the_messages_says_how(source: str, reason: str
         "{% for a in range(10**6) %}{% endfor %}",
         "{% for a in range(9000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}",
         "{% for a in 'x' * 999 %}{% for b in messages | map('upper') %}{% for c in 'x' * 999 %}"
-        "{% endfor %}{% endfor %}{% endfor %}",
+        + "{% endfor %}" * 3,
         "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
         "{{ 'x' * 10**9 }}",
         "{{ 10**9 * 'x' }}",

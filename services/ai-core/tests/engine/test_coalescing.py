@@ -66,14 +66,29 @@ def test_a_short_common_part_is_computed_twice() -> None:
 
 
 def test_what_is_held_already_is_not_worth_waiting_for(coalescer: Coalescer) -> None:
-    assert ask(coalescer, prompt(9), held=437) == Go()
-    assert isinstance(ask(coalescer, prompt(9), held=436), WaitFor)
+    long = prompt(*range(1000, 1100))
+    assert ask(coalescer, long, held=437) == Go()
+    assert isinstance(ask(coalescer, long, held=436), WaitFor)
 
 
 def test_a_leader_that_had_the_common_part_from_the_start_holds_nobody_up() -> None:
     coalescer = Coalescer()
     coalescer.started(1, prompt(*range(1000)), 500, "", 0)
     assert ask(coalescer, prompt(9), held=0, waited=1.0) == Go()
+
+
+def test_a_leader_with_little_left_of_the_common_part_holds_nobody_up() -> None:
+    coalescer = Coalescer()
+    coalescer.started(1, prompt(*range(1000)), 437, "", 0)
+    assert ask(coalescer, prompt(9), held=0, waited=1.0) == Go()
+
+
+def test_a_leader_that_differs_early_is_not_waited_for_though_it_agrees_again_later() -> None:
+    coalescer = Coalescer()
+    coalescer.started(1, prompt(*range(1000)), 70, "", 0)
+    other = prompt(*range(1000))
+    other[80] = 7
+    assert ask(coalescer, other) == Go()
 
 
 def test_an_equal_prompt_waits_for_all_but_its_last_token(coalescer: Coalescer) -> None:
@@ -110,6 +125,18 @@ def test_of_several_leaders_the_one_with_the_longest_common_part_is_waited_for(c
     assert ask(coalescer, prompt(*range(1000, 1150), 7)) == WaitFor(2, until=650, raise_priority=None)
 
 
+def test_a_priority_once_raised_is_not_lowered(coalescer: Coalescer) -> None:
+    coalescer.prioritised(1, 3)
+    coalescer.prioritised(1, 1)
+    assert ask(coalescer, prompt(5), priority=2) == WaitFor(1, until=500, raise_priority=None)
+
+
+def test_a_sequence_that_starts_again_counts_with_its_new_prompt_only(coalescer: Coalescer) -> None:
+    coalescer.started(1, prompt(1, after=list(range(1000, 1500))), 0, "", 0)
+    assert ask(coalescer, prompt(9)) == Go()
+    assert ask(coalescer, prompt(9, after=list(range(1000, 1500)))) == WaitFor(1, 500, None)
+
+
 def test_unknown_sequences_are_ignored(coalescer: Coalescer) -> None:
     coalescer.progress(77, 500)
     coalescer.prioritised(77, 5)
@@ -122,18 +149,20 @@ def test_a_minimum_below_one_is_refused() -> None:
         Coalescer(minimum=0)
 
 
-FEW_TOKENS = st.lists(st.integers(0, 2), max_size=12).map(lambda tokens: np.array(tokens, dtype=np.int32))
-LEADERS = st.lists(st.tuples(FEW_TOKENS, st.integers(0, 12), st.integers(0, 12)), max_size=6)
+COMMON = list(range(12))
+ALIKE = st.tuples(st.integers(0, 12), st.lists(st.integers(0, 12), max_size=6))
+SIMILAR_PROMPTS = ALIKE.map(lambda drawn: prompt(*drawn[1], after=COMMON[: drawn[0]]))
+LEADERS = st.lists(st.tuples(SIMILAR_PROMPTS, st.integers(0, 12), st.integers(0, 12)), max_size=6)
 
 
-@given(LEADERS, FEW_TOKENS, st.integers(0, 12), st.booleans())
+@given(LEADERS, SIMILAR_PROMPTS, st.integers(0, 12), st.booleans())
 def test_waiting_always_brings_tokens_and_is_never_missed(
     leaders: list[tuple[Tokens, int, int]], tokens: Tokens, held: int, waited: bool
 ) -> None:
     coalescer = Coalescer(minimum=3)
     worth: dict[int, int] = {}
-    for number, (leader, begun, more) in enumerate(leaders):
-        begun = min(begun, len(leader))
+    for number, (leader, at_first, more) in enumerate(leaders):
+        begun = min(at_first, len(leader))
         ready = min(begun + more, len(leader))
         coalescer.started(number, leader, begun, "", 0)
         coalescer.progress(number, ready)

@@ -284,7 +284,11 @@ def test_one_more_than_may_wait_is_refused() -> None:
         (Submit(id=1, prompt="a" * 2048), "context_length_exceeded", "prompt"),
         (Submit(id=1, prompt="a" * 10_000_000), "context_length_exceeded", "prompt"),
         (Submit(id=1, messages=[ChatMessage("user", "a" * 3000)]), "context_length_exceeded", "messages"),
-        (Submit(id=1, prompt="a", sampling=Sampling(logit_bias={258: 1.0})), "invalid_parameter", "logit_bias"),
+        (
+            Submit(id=1, prompt="a", sampling=Sampling(logit_bias={258: 1.0})),
+            "invalid_parameter",
+            "logit_bias",
+        ),
     ],
 )
 def test_what_can_never_be_answered_is_refused_by_name(submit: Submit, code: str, parameter: str) -> None:

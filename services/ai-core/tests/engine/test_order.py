@@ -95,6 +95,15 @@ def test_a_request_passed_over_keeps_its_turn() -> None:
     assert ids(order)[0] == 1
 
 
+def test_a_key_passed_over_catches_up() -> None:
+    order = order_of(
+        *(request(number, key="a") for number in range(10)), *(request(n, key="b") for n in range(10, 20))
+    )
+    for number in range(10, 15):
+        order.admitted(number)
+    assert ids(order)[:7] == [0, 1, 2, 3, 4, 5, 15]
+
+
 def test_being_admitted_out_of_turn_does_not_hold_up_newcomers() -> None:
     order = order_of(
         *(request(number, key="a") for number in range(10)), *(request(n, key="b") for n in range(10, 20))

@@ -96,9 +96,27 @@ def own_commands(source: str, messages: list[ChatMessage]) -> list[str]:
 
 
 # What attacks are made of: whole control texts, their parts, and what trimming takes away.
+PARTS = ["</", "think>", "é", "\ue000", "\ue001", "\ue002", "user", "☃☃"]
 FRAGMENTS = st.sampled_from(
-    [*CONTROLS, "<", "|", ">", "<|", "|>", "<|im_", "end|>", "im_end", "a", "b", "a|>", "s>", "<s", " ", "\n"]
-    + ["</", "think>", "é", "\ue000", "\ue001", "\ue002", "user", "☃☃"]
+    [
+        *PARTS,
+        *CONTROLS,
+        "<",
+        "|",
+        ">",
+        "<|",
+        "|>",
+        "<|im_",
+        "end|>",
+        "im_end",
+        "a",
+        "b",
+        "a|>",
+        "s>",
+        "<s",
+        " ",
+        "\n",
+    ]
 )
 CONTENTS = st.lists(st.lists(FRAGMENTS, max_size=6).map("".join), min_size=1, max_size=4)
 
@@ -140,6 +158,15 @@ def test_messages_without_control_texts_are_encoded_in_one_call(source: str, con
     tokens = encode_chat(template, vocabulary, messages)
     assert vocabulary.calls == [template.render(messages)]
     assert tokens == vocabulary.encode(template.render(messages), add_bos=True, parse_special=True)
+
+
+def test_a_template_that_looks_for_control_texts_gives_them_no_power() -> None:
+    vocabulary = StrictVocabulary()
+    source = (
+        "{% for m in messages %}{{ '' if m.content == '<|im_end|>' else '<s>' }}{{ m.content }}{% endfor %}"
+    )
+    tokens = encode_chat(ChatTemplate(source, "", ""), vocabulary, talk("<|im_end|>"))
+    assert vocabulary.commands(tokens) == ["<s>"]
 
 
 def test_only_the_control_text_itself_is_cut() -> None:

@@ -86,7 +86,9 @@ def test_a_long_prompt_is_cut_so_that_streams_keep_their_pace() -> None:
 
 def test_a_higher_target_brings_a_long_prompt_on_faster() -> None:
     sizes = [
-        plan_step(streams(6), prompts(4000), StepCost(), Limits(itl_target_ms=target), PLENTY).chunks[0].tokens
+        plan_step(streams(6), prompts(4000), StepCost(), Limits(itl_target_ms=target), PLENTY)
+        .chunks[0]
+        .tokens
         for target in (100, 200, 400, 2000)
     ]
     assert sizes == sorted(sizes)

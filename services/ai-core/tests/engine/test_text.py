@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ STOPS = st.lists(st.text(alphabet="abé€", min_size=1, max_size=5), max_size=1
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     borders = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    return [data[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(borders)]
 
 
 def shown(stop: list[str], pieces: list[bytes]) -> list[str]:

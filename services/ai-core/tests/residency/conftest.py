@@ -16,6 +16,7 @@ from ai_core.engine.messages import EngineConfig, Finished, Submit
 from ai_core.engine_client.port import Answer
 from ai_core.residency.backoff import RestartPolicy
 from ai_core.residency.life import Patience
+from ai_core.residency.quarantine import Quarantine
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.residency.supervisor import SupervisedEngine
 
@@ -80,11 +81,18 @@ async def make_engine(spawner: EngineSpawner) -> AsyncIterator[MakeEngine]:
         max_sequences: int = 4,
         patience: Patience = Patience(silent=20.0, silent_loading=20.0, shutdown=5.0),
         restart_policy: RestartPolicy = RestartPolicy(delays=(0.0,)),
+        quarantine: Quarantine | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> SupervisedEngine:
         config = EngineConfig(model_path=loads, max_sequences=max_sequences)
         engine = SupervisedEngine(
-            "small", config, spawner, patience=patience, restart_policy=restart_policy, clock=clock
+            "small",
+            config,
+            spawner,
+            patience=patience,
+            restart_policy=restart_policy,
+            quarantine=quarantine,
+            clock=clock,
         )
         engines.append(engine)
         return engine

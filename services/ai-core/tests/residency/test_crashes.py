@@ -13,6 +13,7 @@ import pytest
 from ai_core.engine.messages import Delta, Finished, Submit
 from ai_core.engine_client.port import Answer
 from ai_core.errors import EngineUnavailable, GenerationFailed, InvalidRequest, Overloaded, RequestQuarantined
+from ai_core.residency.quarantine import Quarantine
 from ai_core.residency.recovery import Cause
 from ai_core.residency.supervisor import SupervisedEngine
 
@@ -86,7 +87,8 @@ async def test_a_waiting_request_keeps_its_deadline_across_a_restart(
     make_engine: MakeEngine, begin: Begin, text_of: TextOf
 ) -> None:
     engine = make_engine(max_sequences=1)
-    await first_event(await begin(engine, "hold 1"))
+    running = await begin(engine, "hold 1")
+    await first_event(running)
     waiting = await engine.submit(Submit(id=0, prompt="timeout", timeout=100.0))
     kill(engine)
     assert 0 < float(await text_of(waiting)) < 100.0
@@ -115,9 +117,28 @@ async def test_a_neighbour_of_a_crash_that_showed_text_is_told_to_come_again(
     culprit = await begin(engine, "abort-beside 0")
     with pytest.raises(EngineUnavailable, match="crashed"):
         await first_event(neighbour)
-    # It crashes only beside others, so alone it is answered and suspect no more.
     assert await text_of(culprit) == "done"
     assert engine.restarts == {Cause.CRASHED: 1}
+
+
+async def test_a_suspect_that_ran_to_its_end_alone_runs_beside_others_again(
+    make_engine: MakeEngine, begin: Begin, text_of: TextOf
+) -> None:
+    engine = make_engine()
+    for crashes in (1, 2, 3):
+        neighbour = await begin(engine, f"hold {crashes}")
+        await first_event(neighbour)
+        assert await text_of(await begin(engine, "abort-beside 0")) == "done"
+        assert engine.restarts == {Cause.CRASHED: crashes}
+
+
+async def test_a_quarantine_that_can_remember_nobody_still_ends_a_series_of_crashes(
+    make_engine: MakeEngine, begin: Begin
+) -> None:
+    engine = make_engine(quarantine=Quarantine(capacity=0))
+    with pytest.raises(RequestQuarantined):
+        await first_event(await begin(engine, "abort 0"))
+    assert engine.restarts == {Cause.CRASHED: 2}
 
 
 @pytest.mark.parametrize("prompt", ["abort 0", "exit 0", "garbage 0"])
@@ -184,7 +205,8 @@ async def test_an_answer_that_its_caller_cancelled_is_not_computed_again(
     make_engine: MakeEngine, begin: Begin, text_of: TextOf
 ) -> None:
     engine = make_engine(max_sequences=1)
-    await first_event(await begin(engine, "hold 1"))
+    running = await begin(engine, "hold 1")
+    await first_event(running)
     waiting = await begin(engine, "waiting")
     kill(engine, signal.SIGSTOP)
     waiting.cancel()

@@ -62,7 +62,9 @@ def test_a_body_that_cannot_be_read_is_refused(
         )
 
 
-@pytest.mark.parametrize(("body", "status", "field"), BAD_FIELDS, ids=[f"{r[2]}-{n}" for n, r in enumerate(BAD_FIELDS)])
+@pytest.mark.parametrize(
+    ("body", "status", "field"), BAD_FIELDS, ids=[f"{r[2]}-{n}" for n, r in enumerate(BAD_FIELDS)]
+)
 def test_a_field_that_cannot_be_honoured_is_named(
     server: Server, body: dict[str, Any], status: int, field: str
 ) -> None:

@@ -77,7 +77,9 @@ def test_a_client_that_leaves_frees_its_sequence_and_disturbs_nobody(start: Star
         with server.stream({**ENDLESS, "stream": True}) as events:
             next(events)
             answer = pool.submit(server.say, QUESTIONS[2])
-        wait_until(lambda: server.metric("neo_requests_running") == 0, "the sequence of the one who left is free")
+        wait_until(
+            lambda: server.metric("neo_requests_running") == 0, "the sequence of the one who left is free"
+        )
         assert answer.result()["response"] == undisturbed
 
 

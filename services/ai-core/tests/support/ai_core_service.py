@@ -108,7 +108,12 @@ def running(**settings: str) -> Iterator[Server]:
         **settings,
     }
     process = subprocess.Popen(
-        [AI_CORE, "serve"], env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [AI_CORE, "serve"],
+        env=environment,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     server = Server(f"http://127.0.0.1:{port}", process)
     reader = threading.Thread(target=_collect, args=(process, server.log), daemon=True)

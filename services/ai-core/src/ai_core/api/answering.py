@@ -13,10 +13,13 @@ from ai_core.api.errors import error_body
 from ai_core.api.event_stream import EventStream, error_event
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
 from ai_core.api.presence import ClientLeft, while_client_stays
-from ai_core.errors import NeoError
+from ai_core.errors import InvalidRequest, NeoError
 from ai_core.inference.generation import Generation, Progress
 from ai_core.inference.requests import GenerationRequest
 from ai_core.inference.service import Inference
+
+ENGINE_TEXT_FIELDS = frozenset({"messages", "prompt"})
+"""What the engine calls it; it does not know of short forms."""
 
 Formatting = Callable[[str, str], AnswerFormat]
 """From the request's id and the model's name to the style of this answer."""
@@ -30,12 +33,20 @@ class AnswerResponse(Response):
     """
 
     def __init__(
-        self, inference: Inference, request: GenerationRequest, formatting: Formatting, *, stream: bool
+        self,
+        inference: Inference,
+        request: GenerationRequest,
+        formatting: Formatting,
+        *,
+        stream: bool,
+        text_field: str,
     ) -> None:
+        """``text_field`` is what the caller calls the field that the prompt is made of."""
         self._inference = inference
         self._request = request
         self._formatting = formatting
         self._stream = stream
+        self._text_field = text_field
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +61,10 @@ class AnswerResponse(Response):
     async def _answer_or_fail(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
         try:
             await self._answer(exchange, stream, send)
+        except InvalidRequest as error:
+            if error.parameter in ENGINE_TEXT_FIELDS:
+                error.parameter = self._text_field
+            raise
         except NeoError as error:
             if not stream.started:
                 raise

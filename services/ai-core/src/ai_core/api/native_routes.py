@@ -18,7 +18,13 @@ def native_routes(context: ApiContext) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["native"])
 
     def answer(body: ChatBody | GenerateBody) -> Response:
-        return AnswerResponse(context.inference, body.to_request(), _format, stream=bool(body.stream))
+        return AnswerResponse(
+            context.inference,
+            body.to_request(),
+            _format,
+            stream=bool(body.stream),
+            text_field="prompt" if body.prompt is not None else "messages",
+        )
 
     @router.post("/chat", summary="Answer a conversation", openapi_extra=takes(ChatBody))
     async def chat(request: Request) -> Response:

@@ -33,7 +33,13 @@ def openai_routes(context: ApiContext) -> APIRouter:
         def format_for(request_id: str, model: str) -> AnswerFormat:
             return OpenAIFormat(request_id, int(time.time()), model, include_usage=body.include_usage)
 
-        return AnswerResponse(context.inference, body.to_request(), format_for, stream=bool(body.stream))
+        return AnswerResponse(
+            context.inference,
+            body.to_request(),
+            format_for,
+            stream=bool(body.stream),
+            text_field="messages",
+        )
 
     @router.get("/models", summary="All models, aliases included")
     async def models() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from ai_core.api.protocol import BoundedHttpProtocol
 from servicekit.logging import get_logger
 
 BACKLOG = 2_048
@@ -54,6 +56,13 @@ def _bind_sentence(host: str, port: int, error: OSError) -> str:
     return f"API_HOST={host}, API_PORT={port}: {error.strerror}."
 
 
+def allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,7 +75,7 @@ async def serve(
     app: ASGIApp, listener: socket.socket, drain: Callable[[], Awaitable[None]], abort: Callable[[], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT, and ``drain``; a second signal calls ``abort``, to make it quick."""
-    server = _Server(_configuration(app))
+    server = _Server(configuration(app))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stop = asyncio.Event()
 
@@ -86,10 +95,11 @@ async def serve(
         await serving
 
 
-def _configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """How this application is served; also by tests."""
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from ai_core.engine.backends.registry import CannotLoad, Loaded, load
+from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.registry import load
 from ai_core.engine.chat.template import BadTemplate, ChatTemplate
 from ai_core.engine.host import Host
 from ai_core.engine.intake import Intake

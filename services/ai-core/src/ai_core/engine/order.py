@@ -4,8 +4,8 @@ Higher priority first. Within a priority, keys take turns by the cost of what th
 (``engine.fair_share``): a key with a hundred requests does not hold up another key's single one, and a key
 that was idle gets no credit for the past. Within a key, by arrival.
 
-Nobody starves: a key's oldest request rises by one priority for every ``age_seconds`` that it waited and
-its key got nothing in that priority. One request at a time, because otherwise a key that floods the
+Nobody starves: a key's oldest request rises by one priority for every ``age_seconds`` in which neither it
+nor another one of that key and priority had a turn. Not every request that is old: a key that floods the
 queue would be lifted above everybody else by its own backlog.
 """
 
@@ -135,7 +135,7 @@ class Order:
         lane = self._levels[waiting.priority].lanes[key]
         raised = lane.promotion(self._now, self._age_seconds) if lane.waiting[0] is waiting else 0
         for priority in {waiting.priority, waiting.priority + raised}:
-            if (level := self._levels.get(priority)) is not None:
+            if level := self._levels.get(priority):
                 level.share.charge(key, waiting.cost, level.lanes.keys())
         lane.served = self._now
         self.remove(request_id)
@@ -143,8 +143,8 @@ class Order:
     def _drop_old_deadlines(self) -> None:
         """Requests that left in time leave their deadline behind: it goes when it is one of many."""
         if len(self._deadlines) > 2 * len(self._by_id) + 64:
-            waiting = self._by_id.values()
-            self._deadlines = [(each.deadline, each.id) for each in waiting if each.deadline is not None]
+            here = self._by_id.values()
+            self._deadlines = [(each.deadline, each.id) for each in here if each.deadline is not None]
             heapq.heapify(self._deadlines)
 
     def _walk(self, now: float) -> Iterator[Waiting]:
@@ -154,8 +154,8 @@ class Order:
             level = self._levels.get(priority, _Level())
             queues = {key: _Queue.of(level, key, lane, heads) for key, lane in level.lanes.items()}
             for waiting in raised.get(priority, ()):
-                key = waiting.fairness_key
-                queue = queues.setdefault(key, _Queue(level.share.start(key), []))
+                nothing = _Queue(level.share.start(waiting.fairness_key), [])
+                queue = queues.setdefault(waiting.fairness_key, nothing)
                 insort(queue.waiting, waiting, key=_by_arrival)
             for waiting in _in_turn(queues.values()):
                 if waiting.id in self._by_id:
@@ -166,8 +166,7 @@ class Order:
         raised: dict[int, list[Waiting]] = {}
         for priority, level in self._levels.items():
             for lane in level.lanes.values():
-                promotion = lane.promotion(now, self._age_seconds)
-                if promotion:
+                if promotion := lane.promotion(now, self._age_seconds):
                     raised.setdefault(priority + promotion, []).append(lane.waiting[0])
         return raised
 

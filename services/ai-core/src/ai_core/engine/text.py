@@ -37,10 +37,8 @@ class TextAssembler:
 
     def finish(self) -> str:
         """The answer is over: returns what was held back and belongs to it. Empty after a stop string."""
-        shown = self._advance(self._decoder.decode(b"", final=True))
-        if not self.stopped:
-            shown += self._held
-            self._held = ""
+        shown = self._advance(self._decoder.decode(b"", final=True)) + self._held
+        self._held = ""
         return shown
 
     def _advance(self, text: str) -> str:

@@ -19,6 +19,8 @@ class Outbox:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._waiting = bytearray()
+        self._sending = 0
+        """Bytes handed to the socket that it has not taken yet."""
         self._flushing: asyncio.Task[None] | None = None
         self._broken = False
 
@@ -31,8 +33,8 @@ class Outbox:
             self._send_at_once()
 
     async def room(self) -> None:
-        """Wait until less than :data:`HIGH_WATER_BYTES` are waiting, or nothing can be sent any more."""
-        while len(self._waiting) >= HIGH_WATER_BYTES and self._flushing is not None:
+        """Once :data:`HIGH_WATER_BYTES` wait, wait until all are sent, or nothing can be sent any more."""
+        while self._flushing is not None and len(self._waiting) + self._sending >= HIGH_WATER_BYTES:
             await asyncio.wait({self._flushing})
 
     async def close(self) -> None:
@@ -58,6 +60,7 @@ class Outbox:
             while self._waiting:
                 piece = bytes(self._waiting)
                 self._waiting.clear()
+                self._sending = len(piece)
                 await loop.sock_sendall(self._socket, piece)
         except OSError:
             self._break()

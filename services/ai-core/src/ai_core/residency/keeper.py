@@ -159,7 +159,9 @@ class EngineKeeper:
     def _conclude(self, ending: Ending) -> Verdict:
         requests = self._judge(ending)
         now = self._clock()
-        if ending.cause is not Cause.CLOSED:
+        if ending.cause is Cause.CLOSED:
+            self._enter("stopped")
+        else:
             self.restarts[ending.cause] += 1
             self._plan(ending, now)
         wait = self._next_start - now

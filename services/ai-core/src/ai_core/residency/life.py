@@ -137,8 +137,6 @@ class EngineLife:
 
     async def _end(self, cause: Cause | None) -> Ending:
         exit_status = await self._process.exit_status(_EXIT_GRACE)
-        # The socket may still hold what the process said last.
-        await asyncio.wait({self.engine.lost}, timeout=_EXIT_GRACE)
         await self.engine.close()
         served = 0.0 if self._ready_at is None else self._clock() - self._ready_at
         cause = cause or self._own_cause(exit_status)

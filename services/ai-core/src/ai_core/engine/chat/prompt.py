@@ -137,10 +137,11 @@ def _guard(content: str, controls: _Controls, marks: _Marks) -> str:
     inserted = {before: marks.edge, behind: marks.edge}
     for start, length in controls.find(content):
         place, mark = (start, marks.literal) if length == 1 else (start + 1, marks.inside)
-        # The literal mark must stand directly before its character.
         here = inserted.get(place, "")
         if mark not in here:
-            inserted[place] = here + mark if mark == marks.literal else mark + here
+            # A literal mark comes last, directly before its character: it is found after those
+            # that the control texts which begin further left put here.
+            inserted[place] = here + mark
     places = sorted(inserted)
     parts = [content[: places[0]]]
     for place, following in itertools.pairwise([*places, len(content)]):

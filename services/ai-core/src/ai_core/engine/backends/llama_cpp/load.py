@@ -11,7 +11,7 @@ from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context,
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model, ModelError
 from ai_core.engine.backends.llama_cpp.scheduler import Limits
-from ai_core.engine.backends.registry import CannotLoad, Loaded
+from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.messages import EngineConfig
 
 DEFAULT_CONTEXT = 8_192

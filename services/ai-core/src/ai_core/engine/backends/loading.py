@@ -1,0 +1,28 @@
+"""What loading a model gives, or why it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ai_core.engine.backends.port import Backend, Vocabulary
+from ai_core.engine.messages import EngineConfig
+
+
+class CannotLoad(Exception):
+    """The model cannot be served; the text is written for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A backend ready to compute, and what there is to say about its model."""
+
+    backend: Backend
+    vocabulary: Vocabulary
+    description: str
+    parameters: int = 0
+    weights_bytes: int = 0
+
+
+Loader = Callable[[EngineConfig, Callable[[float], None]], Loaded]
+"""Loads a model; calls back with progress from 0 to 1. Raises :class:`CannotLoad`."""

@@ -1,0 +1,44 @@
+"""The demo model answers what its card promises, asked through the running service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from ai_core_service import ROOT, Server
+
+AT_ONCE = 16
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Iterator[tuple[ModuleType, ModuleType]]:
+    """The corpus and its examination; the recipe is no installed package."""
+    sys.path.insert(0, str(ROOT / "models/neo-demo"))
+    try:
+        from recipe import corpus, evaluate
+
+        yield corpus, evaluate
+    finally:
+        sys.path.remove(str(ROOT / "models/neo-demo"))
+
+
+@pytest.mark.parametrize(("kind", "goal"), [("trained", 0.95), ("held_out", 0.80)])
+def test_at_temperature_0_questions_get_exactly_their_answers(
+    server: Server, recipe: tuple[Any, Any], kind: str, goal: float
+) -> None:
+    corpus, evaluate = recipe
+
+    def ask(messages: list[dict[str, str]]) -> str:
+        body = {"messages": messages, "temperature": 0, "max_tokens": evaluate.MOST_NEW_TOKENS}
+        response = server.post("/api/v1/chat", body)
+        assert response.status_code == 200, response.text
+        return str(response.json()["response"])
+
+    known = corpus.load(ROOT / "models/neo-demo/corpus")
+    result = evaluate.score(ask, evaluate.examinations(known, kind), AT_ONCE)
+    assert result.asked.total() >= len(known.pairs)
+    assert result.share >= goal, evaluate.table({kind: result})
