@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from importlib.metadata import version
@@ -45,10 +46,28 @@ def _parser() -> argparse.ArgumentParser:
         description="Serves the API. Settings come from the environment or .env; the README lists them.",
     )
     talk = commands.add_parser("chat", help="talk to a running server in this terminal")
-    talk.add_argument("--url", default=chat.default_url(os.environ), help="where the server is [%(default)s]")
+    talk.add_argument("--url", default=_default_url(), help="where the server is [%(default)s]")
     talk.add_argument("--model", help="which model [the server's default]")
     talk.add_argument("--system", help="what the model is told before the conversation")
     return parser
+
+
+def _default_url() -> str:
+    """Where `ai-core serve` listens with the same settings."""
+    try:
+        settings = Settings.load(os.environ, ENV_FILE)
+    except SettingsError:
+        settings = Settings.load({})
+    return local_url(settings.api_host, settings.api_port)
+
+
+def local_url(host: str, port: int) -> str:
+    """How a program on this machine reaches a server that listens on ``host``."""
+    with contextlib.suppress(ValueError):
+        address = ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1" if address.version == 4 else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve() -> int:
@@ -77,11 +96,8 @@ def _complain(*lines: str) -> int:
 
 def welcome(settings: Settings, catalog: Catalog, host: str, port: int) -> str:
     """What is on, what is off, and a first request to copy."""
-    address = ip_address(host)
-    if address.is_unspecified:
-        host = "127.0.0.1" if address.version == 4 else "::1"
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    reach = "this machine only" if address.is_loopback else "open to the network, without keys"
+    url = local_url(host, port)
+    reach = "this machine only" if ip_address(host).is_loopback else "open to the network, without keys"
     lines = [
         f"Code du Travail Neo, AI core {version('ai-core')}",
         f"  on   API                {url}  ({reach})",

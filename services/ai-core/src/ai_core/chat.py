@@ -54,12 +54,6 @@ class Options:
     system: str | None = None
 
 
-def default_url(environ: Mapping[str, str]) -> str:
-    """Where ``ai-core serve`` listens with the same environment."""
-    host = environ.get("API_HOST", "127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - none is bound
-    return f"http://{host}:{environ.get('API_PORT', '8000')}"
-
-
 def texts_for(environ: Mapping[str, str]) -> dict[str, str]:
     """The hints in the language of the terminal."""
     language = environ.get("LC_ALL") or environ.get("LC_MESSAGES") or environ.get("LANG") or ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from edge_server import FakeEngine, Server, events_of
 
 from ai_core.engine.messages import ChatMessage
-
-if TYPE_CHECKING:
-    from tests.api.conftest import FakeEngine, Server
 
 CONVERSATION = [
     {"role": "system", "content": "Be brief."},
@@ -114,7 +113,7 @@ async def test_our_stream_is_deltas_and_then_the_whole_answer(echo_server: Serve
     response = await echo_server.chat(prompt="one two", stream=True)
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["x-accel-buffering"] == "no"
-    *deltas, last = echo_server.events_of(response.text)
+    *deltas, last = events_of(response.text)
     assert deltas == [{"delta": "one "}, {"delta": "two "}]
     whole = (await echo_server.chat(prompt="one two")).json()
     for answer in (last, whole):
@@ -125,7 +124,7 @@ async def test_our_stream_is_deltas_and_then_the_whole_answer(echo_server: Serve
 async def test_text_held_back_until_the_end_is_streamed_too(server: Server) -> None:
     server.engine.script = lambda answer: answer.say("one", "").finish("length", " and two")
     response = await server.chat(prompt="count", stream=True)
-    *deltas, last = server.events_of(response.text)
+    *deltas, last = events_of(response.text)
     assert deltas == [{"delta": "one"}, {"delta": " and two"}]
     assert last["response"] == "one and two"
     assert last["finish_reason"] == "length"
@@ -135,8 +134,8 @@ async def test_text_held_back_until_the_end_is_streamed_too(server: Server) -> N
 async def test_text_survives_json_and_events_whatever_it_holds(server: Server) -> None:
     text = 'line\nline\r\n\n"quoted" \\ \u2028 \x00 é 🦉 data: [DONE]'
     server.engine.script = lambda answer: answer.say(text).finish()
-    streamed = server.events_of((await server.chat(prompt="Hello", stream=True)).text)
-    chunks = server.events_of((await server.openai(stream=True)).text)
+    streamed = events_of((await server.chat(prompt="Hello", stream=True)).text)
+    chunks = events_of((await server.openai(stream=True)).text)
     assert streamed[0]["delta"] == text
     assert chunks[1]["choices"][0]["delta"]["content"] == text
     assert (await server.chat(prompt="Hello")).json()["response"] == text
@@ -169,7 +168,7 @@ async def test_a_chat_completion_has_openais_shape(echo_server: Server) -> None:
 async def test_an_openai_stream_is_role_text_reason_and_done(echo_server: Server) -> None:
     response = await echo_server.openai(stream=True)
     assert response.text.endswith("data: [DONE]\n\n")
-    chunks = echo_server.events_of(response.text)
+    chunks = events_of(response.text)
     assert len({chunk["id"] for chunk in chunks}) == 1
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
     choices = [chunk["choices"][0] for chunk in chunks]
@@ -184,7 +183,7 @@ async def test_an_openai_stream_is_role_text_reason_and_done(echo_server: Server
 
 async def test_an_openai_stream_counts_tokens_when_asked(echo_server: Server) -> None:
     response = await echo_server.openai(stream=True, stream_options={"include_usage": True})
-    *chunks, last = echo_server.events_of(response.text)
+    *chunks, last = events_of(response.text)
     assert [chunk["usage"] for chunk in chunks] == [None, None, None]
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] == 8

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from edge_server import Server, error_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +15,6 @@ from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.errors import InvalidRequest, NeoError
 from ai_core.inference.requests import GenerationRequest
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 USER = {"role": "user", "content": "Hello"}
 DEEP = 10_000
@@ -175,7 +173,7 @@ def test_numbers_that_json_lacks_are_refused_by_name(number: bytes) -> None:
 async def test_bad_fields_are_400_over_http_and_not_fastapis_422(echo_server: Server) -> None:
     response = await echo_server.chat(messages=[{"role": "robot", "content": "Hello"}])
     assert response.status_code == 400
-    assert echo_server.error_of(response) == {
+    assert error_of(response) == {
         "message": "'messages[0].role' should be 'system', 'developer', 'user' or 'assistant'.",
         "type": "invalid_request_error",
         "param": "messages[0].role",
@@ -184,7 +182,7 @@ async def test_bad_fields_are_400_over_http_and_not_fastapis_422(echo_server: Se
 
 
 async def test_unknown_fields_say_that_they_are_unknown(echo_server: Server) -> None:
-    error = echo_server.error_of(await echo_server.chat(prompt="Hello", temprature=1))
+    error = error_of(await echo_server.chat(prompt="Hello", temprature=1))
     assert (error["param"], error["code"]) == ("temprature", "unknown_parameter")
     assert "spelling" in error["message"]
 
@@ -192,7 +190,7 @@ async def test_unknown_fields_say_that_they_are_unknown(echo_server: Server) -> 
 async def test_an_unknown_model_is_a_404_that_lists_the_models(echo_server: Server) -> None:
     response = await echo_server.chat(prompt="Hello", model="gpt-9")
     assert response.status_code == 404
-    error = echo_server.error_of(response)
+    error = error_of(response)
     assert (error["param"], error["code"]) == ("model", "model_not_found")
     assert "fake-model" in error["message"]
 
@@ -206,19 +204,19 @@ async def test_what_the_engine_refuses_is_a_400_with_its_words(server: Server) -
     for stream in (False, True):
         response = await server.chat(messages=[USER], stream=stream)
         assert response.status_code == 400
-        error = server.error_of(response)
+        error = error_of(response)
         assert (error["param"], error["code"]) == ("messages", "context_length_exceeded")
     await server.until_idle()
 
 
 async def test_what_the_engine_refuses_is_named_as_the_caller_calls_it(server: Server) -> None:
     server.engine.refusal = InvalidRequest("too long", parameter="messages")
-    assert server.error_of(await server.chat(prompt="Hello"))["param"] == "prompt"
-    assert server.error_of(await server.generate(prompt="Hello", system="x"))["param"] == "prompt"
-    assert server.error_of(await server.chat(messages=[USER]))["param"] == "messages"
-    assert server.error_of(await server.openai())["param"] == "messages"
+    assert error_of(await server.chat(prompt="Hello"))["param"] == "prompt"
+    assert error_of(await server.generate(prompt="Hello", system="x"))["param"] == "prompt"
+    assert error_of(await server.chat(messages=[USER]))["param"] == "messages"
+    assert error_of(await server.openai())["param"] == "messages"
     server.engine.refusal = InvalidRequest("no such token", parameter="logit_bias")
-    assert server.error_of(await server.chat(prompt="Hello"))["param"] == "logit_bias"
+    assert error_of(await server.chat(prompt="Hello"))["param"] == "logit_bias"
 
 
 @pytest.mark.parametrize(
@@ -235,7 +233,7 @@ async def test_other_media_types_are_a_415_that_says_what_to_send(
 ) -> None:
     response = await echo_server.raw(b'{"prompt": "Hello"}', **headers)
     assert response.status_code == 415
-    assert echo_server.error_of(response)["code"] == "unsupported_media_type"
+    assert error_of(response)["code"] == "unsupported_media_type"
 
 
 async def test_a_charset_beside_the_media_type_is_fine(echo_server: Server) -> None:
@@ -255,7 +253,7 @@ async def test_huge_names_and_models_are_not_echoed_in_full(echo_server: Server)
 async def test_thousands_of_unknown_fields_are_one_short_error(echo_server: Server) -> None:
     many = {f"k{number}": 1 for number in range(5_000)}
     assert (await echo_server.chat(prompt="Hello", **many)).status_code == 400
-    error = echo_server.error_of(await echo_server.chat(messages=[USER | many]))
+    error = error_of(await echo_server.chat(messages=[USER | many]))
     assert error["param"] == "messages[0]"
 
 
@@ -265,7 +263,7 @@ async def test_bad_input_harms_no_other_request(server: Server) -> None:
         for content in NOT_JSON.values():
             refused = await server.raw(content)
             assert refused.status_code == 400
-            assert server.error_of(refused)["code"] == "invalid_json"
+            assert error_of(refused)["code"] == "invalid_json"
         answer.say("still here").finish()
         assert "still here" in (await stream.aread()).decode()
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import pytest
+from edge_server import FakeAnswer, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_core import chat
 from ai_core.engine.messages import ChatMessage
 from ai_core.errors import Overloaded
-
-if TYPE_CHECKING:
-    from tests.api.conftest import FakeAnswer, Server
 
 ENGLISH = {"LANG": "en_GB.UTF-8"}
 
@@ -122,12 +119,6 @@ def test_hints_are_french_where_the_terminal_is() -> None:
     assert chat.texts_for({"LANG": "fr_FR.UTF-8"})["you"] == "Vous : "
     assert chat.texts_for({"LC_ALL": "C", "LANG": "fr_FR.UTF-8"})["you"] == "You: "
     assert chat.FRENCH.keys() == chat.ENGLISH.keys()
-
-
-def test_it_goes_where_the_server_of_the_same_settings_listens() -> None:
-    assert chat.default_url({}) == "http://127.0.0.1:8000"
-    assert chat.default_url({"API_HOST": "0.0.0.0"}) == "http://127.0.0.1:8000"  # noqa: S104
-    assert chat.default_url({"API_PORT": "9000"}) == "http://127.0.0.1:9000"
 
 
 @given(st.text())

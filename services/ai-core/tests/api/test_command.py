@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ai_core.__main__ import command, welcome
+from ai_core.__main__ import command, local_url, welcome
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.config import Settings
 
@@ -109,6 +109,29 @@ def test_the_welcome_says_when_others_can_reach_it(host: str, url: str) -> None:
     text = welcome(Settings.load({}), Catalog([ModelEntry("m", Path("x"))]), host, 80)
     assert f"curl {url}/api/v1/chat" in text
     assert "open to the network" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", "http://127.0.0.1:9000"),  # noqa: S104
+        ("::", "http://[::1]:9000"),
+        ("localhost", "http://localhost:9000"),
+    ],
+)
+def test_a_server_is_reached_from_its_own_machine(host: str, url: str) -> None:
+    assert local_url(host, 9000) == url
+
+
+def test_chat_goes_where_the_server_of_the_same_settings_listens(
+    elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    (elsewhere / ".env").write_text(f"API_PORT={port}\n")
+    assert command(["chat"]) == 1
+    assert f"http://127.0.0.1:{port}" in capsys.readouterr().err
 
 
 def test_the_api_process_loads_no_inference_library() -> None:

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from edge_server import Server
 
 from ai_core.api import presence
 from ai_core.api.event_stream import EventStream
@@ -15,7 +16,6 @@ from ai_core.api.exchange import Exchange
 
 if TYPE_CHECKING:
     from starlette.types import Message
-    from tests.api.conftest import Server
 
 
 class Caller:

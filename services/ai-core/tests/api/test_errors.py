@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 import structlog
+from edge_server import Server, checked_error, error_of, events_of
 from structlog.contextvars import merge_contextvars
 
 from ai_core import errors
 from ai_core.api.errors import error_headers, status_of
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 FAILURES = [
     (errors.InvalidRequest("no", parameter="messages"), 400),
@@ -32,7 +28,7 @@ async def test_each_failure_before_the_answer_has_its_status(
     for stream in (False, True):
         response = await server.chat(prompt="Hello", stream=stream)
         assert response.status_code == status
-        body = server.error_of(response)
+        body = error_of(response)
         assert (body["message"], body["code"], body["param"]) == ("no", error.code, error.parameter)
     await server.until_idle()
 
@@ -44,7 +40,7 @@ async def test_an_answer_that_fails_before_it_is_whole_has_the_same_status(
     server.engine.script = lambda answer: answer.say("some text").fail(error)
     response = await server.chat(prompt="Hello")
     assert response.status_code == status
-    assert server.error_of(response)["code"] == error.code
+    assert error_of(response)["code"] == error.code
 
 
 @pytest.mark.parametrize(
@@ -64,6 +60,13 @@ def test_every_error_has_a_status_of_its_own() -> None:
     assert status_of(errors.NeoError("no")) == 500
 
 
+@pytest.mark.parametrize("error", [error for error, _ in FAILURES], ids=lambda value: type(value).__name__)
+async def test_each_failure_in_a_stream_is_an_error_event(server: Server, error: errors.NeoError) -> None:
+    server.engine.script = lambda answer: answer.say("some text").fail(error)
+    *_, last = events_of((await server.chat(prompt="Hello", stream=True)).text)
+    assert checked_error(last)["code"] == error.code
+
+
 @pytest.mark.parametrize("path", ["/api/v1/chat", "/v1/chat/completions"])
 async def test_a_stream_that_breaks_off_ends_with_the_error(server: Server, path: str) -> None:
     lost = errors.EngineUnavailable("The engine was lost.", retry_after=1)
@@ -73,7 +76,7 @@ async def test_a_stream_that_breaks_off_ends_with_the_error(server: Server, path
     assert response.status_code == 200
     assert "event: error\n" in response.text
     assert "[DONE]" not in response.text
-    error = server.checked_error(server.events_of(response.text)[-1])
+    error = checked_error(events_of(response.text)[-1])
     assert (error["message"], error["code"]) == ("The engine was lost.", "engine_unavailable")
     await server.until_idle()
 
@@ -81,15 +84,15 @@ async def test_a_stream_that_breaks_off_ends_with_the_error(server: Server, path
 async def test_a_cancelled_answer_is_not_passed_off_as_a_whole_one(server: Server) -> None:
     server.engine.script = lambda answer: answer.say("half").finish("cancelled")
     assert (await server.chat(prompt="Hello")).status_code == 500
-    events = server.events_of((await server.chat(prompt="Hello", stream=True)).text)
-    assert server.checked_error(events[-1])["code"] == "cancelled"
+    events = events_of((await server.chat(prompt="Hello", stream=True)).text)
+    assert checked_error(events[-1])["code"] == "cancelled"
 
 
 async def test_our_own_mistake_is_a_500_with_the_id_to_look_for(server: Server) -> None:
     server.engine.script = lambda answer: answer.say("x").fail(ZeroDivisionError("secret words of a user"))
     response = await server.chat(prompt="Hello")
     assert response.status_code == 500
-    error = server.error_of(response)
+    error = error_of(response)
     assert error["code"] == "internal_error"
     assert response.headers["x-request-id"] in error["message"]
     assert "secret" not in error["message"]
@@ -99,7 +102,7 @@ async def test_our_own_mistake_is_a_500_with_the_id_to_look_for(server: Server) 
 async def test_our_own_mistake_in_a_stream_ends_it_with_the_same_words(server: Server) -> None:
     server.engine.script = lambda answer: answer.say("x").fail(ZeroDivisionError("secret words of a user"))
     response = await server.chat(prompt="Hello", stream=True)
-    error = server.checked_error(server.events_of(response.text)[-1])
+    error = checked_error(events_of(response.text)[-1])
     assert error["code"] == "internal_error"
     assert "secret" not in response.text
     await server.until_idle()
@@ -109,14 +112,14 @@ async def test_an_unknown_path_is_a_404_in_the_same_shape(server: Server) -> Non
     for path in ("/", "/api/v1/nothing", "/api/v1/chat/", "/" + "x" * 5_000, "/%ff%00"):
         response = await server.client.get(path)
         assert response.status_code == 404
-        assert server.error_of(response)["code"] == "route_not_found"
+        assert error_of(response)["code"] == "route_not_found"
 
 
 async def test_a_wrong_method_is_a_405_that_names_the_right_one(server: Server) -> None:
     response = await server.client.get("/api/v1/chat")
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
-    assert "POST" in server.error_of(response)["message"]
+    assert "POST" in error_of(response)["message"]
 
 
 async def test_what_users_wrote_is_not_logged_with_our_mistakes(server: Server) -> None:

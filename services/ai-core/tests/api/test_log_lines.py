@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
+from edge_server import Server
 
 from ai_core.errors import Overloaded
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 
 async def test_an_answer_is_one_line_with_tokens_and_times(echo_server: Server) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
 
 import openai
 import pytest
+from edge_server import Server
 from openai.types.chat import ChatCompletionMessageParam
 
 from ai_core import errors
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there"}]
 MODEL = "fake-model"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from edge_server import Server, error_of
 
 from ai_core.engine.messages import Stats
 from ai_core.errors import GenerationFailed
 from ai_core.residency.recovery import Cause
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 
 async def test_the_server_is_ready_before_any_model_is(server: Server) -> None:
@@ -41,7 +37,7 @@ async def test_one_model_can_be_asked_for(server: Server) -> None:
     assert (await server.client.get("/v1/models/fake-alias")).json()["id"] == "fake-alias"
     missing = await server.client.get("/v1/models/org/other")
     assert missing.status_code == 404
-    assert server.error_of(missing)["param"] == "model"
+    assert error_of(missing)["param"] == "model"
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
 
 import httpx
+from edge_server import Server, error_of
 
 from ai_core.api.server import listen, serve
 from ai_core.app import Service
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 PLACES = 4
 
@@ -30,7 +27,7 @@ async def test_who_finds_no_place_gets_a_429_that_says_when_to_come_back(server:
     for stream in (False, True):
         response = await server.chat(prompt="one too many", stream=stream)
         assert response.status_code == 429
-        assert server.error_of(response)["code"] == "overloaded"
+        assert error_of(response)["code"] == "overloaded"
         assert int(response.headers["retry-after"]) >= 1
     assert len(server.engine.requests) == PLACES
     for _ in waiting:
@@ -56,7 +53,7 @@ async def test_a_draining_server_takes_nothing_new_and_finishes_what_runs(server
 
     refused = await server.chat(prompt="after")
     assert refused.status_code == 503
-    assert server.error_of(refused)["code"] == "shutting_down"
+    assert error_of(refused)["code"] == "shutting_down"
     assert refused.headers["retry-after"] == "30"
     not_ready = await server.client.get("/readyz")
     assert not_ready.status_code == 503
@@ -74,7 +71,7 @@ async def test_an_answer_that_outlasts_the_drain_time_ends_with_a_503(server: Se
     await Service(server.context, drain_timeout=0.01).drain()
     response = await running
     assert response.status_code == 503
-    assert server.error_of(response)["type"] == "server_error"
+    assert error_of(response)["type"] == "server_error"
 
 
 def serve_until_a_signal(server: Server) -> tuple[asyncio.Task[None], httpx.AsyncClient]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from edge_server import Server, checked_error
 
 from ai_core.api.protocol import MAX_HEAD_BYTES
-
-if TYPE_CHECKING:
-    from tests.api.conftest import Server
 
 
 async def answer_to(server: Server, content: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -21,7 +19,7 @@ async def answer_to(server: Server, content: bytes) -> tuple[bytes, dict[str, An
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
     await writer.wait_closed()
-    return head, server.checked_error(json.loads(body))
+    return head, checked_error(json.loads(body))
 
 
 NO_HTTP = [

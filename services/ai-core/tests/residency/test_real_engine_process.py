@@ -80,6 +80,15 @@ async def test_a_failure_of_one_sequence_is_its_own(
     assert engine.restarts == {}
 
 
+async def test_a_request_that_crashes_its_reader_is_quarantined_and_others_are_answered(
+    engine: SupervisedEngine, begin: Begin, text_of: TextOf
+) -> None:
+    with pytest.raises(RequestQuarantined):
+        await begin(engine, "[[crash-when-read]]")
+    assert await text_of(await begin(engine, "Bonjour")) == "Bonjour"
+    assert engine.restarts == {Cause.CRASHED: 2}
+
+
 async def test_two_requests_that_only_crash_together_are_never_quarantined(
     engine: SupervisedEngine, begin: Begin, text_of: TextOf
 ) -> None:

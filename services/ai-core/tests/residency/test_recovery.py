@@ -19,6 +19,7 @@ from ai_core.residency.recovery import (
 )
 
 NEVER_STARTED = RequestState(started=False, shown=False, alone=False)
+BEING_READ = RequestState(started=False, shown=False, alone=False, being_read=True)
 NOTHING_SHOWN = RequestState(started=True, shown=False, alone=False)
 TEXT_SHOWN = RequestState(started=True, shown=True, alone=False)
 RETRIED = RequestState(started=True, shown=False, alone=True)
@@ -94,4 +95,11 @@ def test_after_an_end_that_was_asked_for_nothing_is_tried_again(state: RequestSt
 
 
 def test_only_crashes_and_hangs_make_requests_suspect() -> None:
-    assert {cause for cause in Cause if counts_as_strike(cause)} == {Cause.CRASHED, Cause.HUNG}
+    assert {cause for cause in Cause if counts_as_strike(cause, NOTHING_SHOWN)} == {Cause.CRASHED, Cause.HUNG}
+    assert {cause for cause in Cause if counts_as_strike(cause, BEING_READ)} == {Cause.CRASHED}
+    assert not any(counts_as_strike(cause, NEVER_STARTED) for cause in Cause)
+
+
+def test_the_one_that_was_being_read_in_a_crash_is_tried_once_more_alone() -> None:
+    assert fate_of(Cause.CRASHED, BEING_READ, refused=False) is Fate.RETRY_ALONE
+    assert fate_of(Cause.KILLED, BEING_READ, refused=False) is Fate.RESUBMIT

@@ -18,7 +18,7 @@ BAD_BODIES: list[tuple[str, bytes, int, str]] = [
     ("10 MB", b'{"prompt": "' + b"a" * 10_000_000 + b'"}', 413, "body"),
     ("NaN", b'{"prompt": "a", "temperature": NaN}', 400, "temperature"),
     ("infinity", b'{"prompt": "a", "top_p": Infinity}', 400, "top_p"),
-    ("a lone surrogate", b'{"prompt": "\\ud800"}', 400, "prompt"),
+    ("a lone surrogate", b'{"prompt": "\\ud800"}', 400, "body"),
 ]
 
 BAD_FIELDS: list[tuple[dict[str, Any], int, str]] = [

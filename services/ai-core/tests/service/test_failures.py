@@ -44,7 +44,7 @@ def test_a_stream_that_loses_its_engine_ends_with_an_error_event(start: Start) -
         next(events)
         os.kill(server.engine_pid(), signal.SIGKILL)
         last = list(events)[-1]
-    assert last["error"]["code"] == "engine_lost"
+    assert last["error"]["code"] == "engine_unavailable"
 
 
 def test_a_hanging_engine_is_noticed_and_replaced(start: Start) -> None:

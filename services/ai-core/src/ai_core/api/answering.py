@@ -13,7 +13,7 @@ from ai_core.api.errors import error_body
 from ai_core.api.event_stream import EventStream, error_event
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
 from ai_core.api.presence import ClientLeft, while_client_stays
-from ai_core.errors import InvalidRequest, NeoError
+from ai_core.errors import NeoError
 from ai_core.inference.generation import Generation, Progress
 from ai_core.inference.requests import GenerationRequest
 from ai_core.inference.service import Inference
@@ -61,11 +61,9 @@ class AnswerResponse(Response):
     async def _answer_or_fail(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
         try:
             await self._answer(exchange, stream, send)
-        except InvalidRequest as error:
+        except NeoError as error:
             if error.parameter in ENGINE_TEXT_FIELDS:
                 error.parameter = self._text_field
-            raise
-        except NeoError as error:
             if not stream.started:
                 raise
             exchange.error_code = error.code

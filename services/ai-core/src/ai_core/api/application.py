@@ -15,6 +15,7 @@ from ai_core.api.body_limit import BodyLimit
 from ai_core.api.context import ApiContext
 from ai_core.api.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     MethodNotAllowed,
     RouteNotFound,
     error_body,
@@ -72,7 +73,7 @@ def error_response(request: Request, error: NeoError) -> Response:
     """An error as a response; its code goes into the log line."""
     exchange_of(request.scope).error_code = error.code
     headers = error_headers(error)
-    if isinstance(error, BodyTooLarge):
+    if isinstance(error, BodyTooLarge | BodyTooSlow):
         # What is left of the body may still be on its way.
         headers["connection"] = "close"
     return Response(error_body(error), status_of(error), headers, media_type="application/json")

@@ -19,12 +19,14 @@ class EngineLost(EngineUnavailable):
     Attributes:
         started: the request was in a batch.
         shown: some of its text has come back.
+        being_read: it was the next one that the engine had to read.
     """
 
-    def __init__(self, *, started: bool, shown: bool) -> None:
+    def __init__(self, *, started: bool, shown: bool, being_read: bool = False) -> None:
         super().__init__("The engine was lost while it worked on this request. Try again.", retry_after=1.0)
         self.started = started
         self.shown = shown
+        self.being_read = being_read
 
 
 class InFlight:
@@ -39,6 +41,7 @@ class InFlight:
         self.request = request
         self.started = False
         self.shown = False
+        self.being_read = False
         self.accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._send_cancel = send_cancel
         self._limit = limit

@@ -201,8 +201,16 @@ class SocketEngine:
     def _lose(self) -> None:
         if not self.lost.done():
             self.lost.set_result(None)
+        # The engine reads requests in the order in which they were sent, so this one was its next.
+        next_to_read = next((one for one in self._in_flight.values() if not one.accepted.done()), None)
+        if next_to_read is not None and self._ready is not None:
+            next_to_read.being_read = True
         for in_flight in self._in_flight.values():
-            in_flight.fail(EngineLost(started=in_flight.started, shown=in_flight.shown))
+            in_flight.fail(
+                EngineLost(
+                    started=in_flight.started, shown=in_flight.shown, being_read=in_flight.being_read
+                )
+            )
 
 
 def _frame(request: Submit) -> bytes:

@@ -62,6 +62,8 @@ class RequestState:
     """Its caller has seen text."""
     alone: bool
     """It was suspected before and ran with nothing else in the batch."""
+    being_read: bool = False
+    """It was the next one that the engine had to turn into tokens."""
 
 
 class Fate(StrEnum):
@@ -77,9 +79,12 @@ class Fate(StrEnum):
     """It killed an engine again and is refused (500)."""
 
 
-def counts_as_strike(cause: Cause) -> bool:
-    """Whether the requests that were in the batch are suspected of having caused this end."""
-    return cause in {Cause.CRASHED, Cause.HUNG}
+def counts_as_strike(cause: Cause, request: RequestState) -> bool:
+    """Whether a request is suspected of having caused this end: it was in the batch, or the process
+    crashed when it had to read it."""
+    if request.started:
+        return cause in {Cause.CRASHED, Cause.HUNG}
+    return request.being_read and cause is Cause.CRASHED
 
 
 def fate_of(cause: Cause, request: RequestState, *, refused: bool) -> Fate:
@@ -88,7 +93,7 @@ def fate_of(cause: Cause, request: RequestState, *, refused: bool) -> Fate:
         return Fate.UNAVAILABLE
     if refused:
         return Fate.QUARANTINED
-    if not request.started:
+    if not request.started and not counts_as_strike(cause, request):
         return Fate.RESUBMIT
     if cause is not Cause.CRASHED:
         return Fate.UNAVAILABLE

@@ -127,7 +127,7 @@ class SupervisedEngine:
     async def _after(self, life: EngineLife, request: Submit, lost: EngineLost) -> Submit:
         """The request as it may be submitted again, or the error for its caller."""
         verdict = await asyncio.shield(life.verdict)
-        state = RequestState(lost.started, lost.shown, request.alone)
+        state = RequestState(lost.started, lost.shown, request.alone, lost.being_read)
         match fate_of(verdict.cause, state, refused=self._suspects.refuses(request)):
             case Fate.RESUBMIT:
                 return request
@@ -147,12 +147,16 @@ class SupervisedEngine:
         return left
 
     def _judge(self, ending: Ending) -> Mapping[str, int]:
-        if counts_as_strike(ending.cause):
-            self._suspects.strike(one.request for one in ending.in_flight if one.started)
+        states = [
+            (one.request, RequestState(one.started, one.shown, one.request.alone, one.being_read))
+            for one in ending.in_flight
+        ]
+        self._suspects.strike(
+            request for request, state in states if counts_as_strike(ending.cause, state)
+        )
         fates: Counter[str] = Counter()
-        for one in ending.in_flight:
-            state = RequestState(one.started, one.shown, one.request.alone)
-            fates[fate_of(ending.cause, state, refused=self._suspects.refuses(one.request)).value] += 1
+        for request, state in states:
+            fates[fate_of(ending.cause, state, refused=self._suspects.refuses(request)).value] += 1
         return fates
 
     def _note_finished(self, placed: Placed, finished: Finished) -> None:

@@ -10,6 +10,7 @@ The last user text may hold directives:
 ``[[raise]]``  the step raises: the backend as a whole is broken.
 ``[[crash]]``, ``[[exit]]``, ``[[hang]]``  the process aborts, ends with status 3, or stands still.
 ``[[crash-when-with-others]]``  the process aborts as soon as another sequence runs beside this one.
+``[[crash-when-read]]``  the process aborts while it turns the text into tokens.
 ``[[after 5]]``  the misbehaviour waits until 5 tokens of this sequence are out.
 """
 
@@ -46,6 +47,7 @@ _USER_TURN = b"user\n"
 _FIXED_TEXT = "Le contrat de travail est la loi des parties. "
 _DIRECTIVE = re.compile(r"\[\[([a-z-]*) ?(\d*)\]\]")
 _EXIT_STATUS = 3
+_CRASH_WHEN_READ = "[[crash-when-read]]"
 
 CHATML = (
     "{% for message in messages %}"
@@ -65,6 +67,8 @@ class ByteVocabulary:
 
     def encode(self, text: str, *, add_bos: bool, parse_special: bool) -> list[int]:
         """Token ids of a text; there is no token that begins a sequence."""
+        if _CRASH_WHEN_READ in text:
+            os.abort()
         if not parse_special:
             return list(text.encode())
         tokens: list[int] = []
