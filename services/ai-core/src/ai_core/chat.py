@@ -143,7 +143,12 @@ class Conversation:
             raise ChatFailed(self.refusal(response)) from error
 
 
-def run(options: Options, environ: Mapping[str, str], read: Callable[[str], str] = input) -> int:
+def run(
+    options: Options,
+    environ: Mapping[str, str],
+    read: Callable[[str], str] = input,
+    out: TextIO | None = None,
+) -> int:
     """Talk until /quit or the end of input. Returns the exit status: 1 if no server was there."""
     texts = texts_for(environ)
     with contextlib.suppress(ImportError):
@@ -157,8 +162,8 @@ def run(options: Options, environ: Mapping[str, str], read: Callable[[str], str]
         except ChatFailed as error:
             print(error, file=sys.stderr)
             return 1
-        print(texts["welcome"].format(model=model, url=options.url))
-        converse(conversation, read, sys.stdout)
+        print(texts["welcome"].format(model=model, url=options.url), file=out)
+        converse(conversation, read, out or sys.stdout)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Callable
 
 import pytest
@@ -30,16 +31,16 @@ def typing(*lines: str) -> Callable[[str], str]:
     return read
 
 
-async def talk(server: Server, *lines: str, **options: str) -> int:
+async def talk(server: Server, *lines: str, **options: str) -> str:
+    """What the terminal shows of a conversation that ends well."""
+    screen = io.StringIO()
     chat_options = chat.Options(f"http://127.0.0.1:{server.port}", **options)
-    return await asyncio.to_thread(chat.run, chat_options, ENGLISH, typing(*lines))
+    assert await asyncio.to_thread(chat.run, chat_options, ENGLISH, typing(*lines), screen) == 0
+    return screen.getvalue()
 
 
-async def test_it_streams_answers_and_remembers_the_conversation(
-    echo_server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert await talk(echo_server, "one", "two", system="Be brief.") == 0
-    assert "one \n" in capsys.readouterr().out
+async def test_it_streams_answers_and_remembers_the_conversation(echo_server: Server) -> None:
+    assert "one \n" in await talk(echo_server, "one", "two", system="Be brief.")
     assert echo_server.engine.requests[-1].messages == [
         ChatMessage("system", "Be brief."),
         ChatMessage("user", "one"),
@@ -49,15 +50,12 @@ async def test_it_streams_answers_and_remembers_the_conversation(
 
 
 async def test_reset_forgets_and_quit_ends(echo_server: Server) -> None:
-    assert await talk(echo_server, "one", "/reset", "two", "/quit", "three") == 0
+    await talk(echo_server, "one", "/reset", "two", "/quit", "three")
     assert echo_server.engine.requests[-1].messages == [ChatMessage("user", "two")]
 
 
-async def test_an_unknown_command_is_no_question(
-    echo_server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
-    await talk(echo_server, "/help", "")
-    assert "/reset" in capsys.readouterr().out
+async def test_an_unknown_command_is_no_question(echo_server: Server) -> None:
+    assert "no command /help" in await talk(echo_server, "/help", "")
     assert not echo_server.engine.requests
 
 
@@ -66,7 +64,7 @@ def say_three_words(answer: FakeAnswer) -> None:
 
 
 async def test_ctrl_c_stops_the_answer_on_the_server_too_and_keeps_what_came(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(text: str) -> str:
         if text == "two":
@@ -75,25 +73,22 @@ async def test_ctrl_c_stops_the_answer_on_the_server_too_and_keeps_what_came(
 
     monkeypatch.setattr(chat, "shown", interrupted)
     server.engine.script = say_three_words
-    await talk(server, "count")
+    screen = await talk(server, "count")
     answer = await server.engine.next_answer()
     await answer.cancelled.wait()
     await server.until_idle()
-    assert "[stopped]" in capsys.readouterr().out
+    assert "one [stopped]" in screen
 
 
-async def test_a_refusal_is_shown_and_not_remembered(
-    server: Server, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_refusal_is_shown_and_not_remembered(server: Server) -> None:
     server.engine.refusal = Overloaded("All places are taken.", retry_after=3)
-    assert await talk(server, "one") == 0
-    assert "All places are taken. (Try again in 3 s.)" in capsys.readouterr().out
+    assert "All places are taken. (Try again in 3 s.)" in await talk(server, "one", "two")
+    assert server.engine.requests[-1].messages == [ChatMessage("user", "two")]
 
 
-async def test_an_answer_that_breaks_off_says_why(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_answer_that_breaks_off_says_why(server: Server) -> None:
     server.engine.script = lambda answer: answer.say("one").fail(Overloaded("The engine was lost."))
-    assert await talk(server, "count") == 0
-    assert "one\nThe engine was lost." in capsys.readouterr().out
+    assert "one\nThe engine was lost." in await talk(server, "count")
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,7 @@ def test_a_template_that_fails_on_the_messages_says_how(source: str, reason: str
         "{% for a in range(9000) %}{% for b in range(9000) %}{% endfor %}{% endfor %}",
         "{% for a in 'x' * 999 %}{% for b in messages | map('upper') %}{% for c in 'x' * 999 %}"
         + "{% endfor %}" * 3,
+        "{% for a in range(999) %}{% for b in range(9999) | map('abs') %}{% endfor %}{% endfor %}",
         "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
         "{{ 'x' * 10**9 }}",
         "{{ 10**9 * 'x' }}",
@@ -204,7 +205,7 @@ def test_a_template_that_fails_on_the_messages_says_how(source: str, reason: str
     ],
 )
 def test_a_template_that_runs_away_is_stopped(source: str) -> None:
-    with pytest.raises(TemplateError, match=r"^it |Range too big"):
+    with pytest.raises(TemplateError, match=r"^it (?!failed)|Range too big"):
         rendered(source, ("user", "a"), ("assistant", "b"))
 
 

@@ -175,6 +175,22 @@ def test_whoever_waits_twice_as_long_rises_by_two() -> None:
     assert ids(order, 2 * AGE) == [1, 2]
 
 
+def test_a_turn_had_by_rising_counts_as_a_turn_among_those_it_rose_to() -> None:
+    urgent = [request(2, priority=1, key="a", arrived=30.0), request(3, priority=1, key="b", arrived=31.0)]
+    order = order_of(request(1, key="a"), *urgent)
+    assert ids(order, 31.0) == [1, 3, 2]
+    assert admit_one(order, 31.0).id == 1
+    assert ids(order, 31.0) == [3, 2]
+
+
+def test_debts_are_forgotten_when_nobody_waits() -> None:
+    order = order_of(request(1, key="a", cost=9000))
+    admit_one(order)
+    order.add(request(2, key="a", arrived=1.0))
+    order.add(request(3, key="b", arrived=2.0))
+    assert ids(order, 2.0) == [2, 3]
+
+
 def test_nobody_starves_under_a_steady_stream_of_higher_priority() -> None:
     order = order_of(*(request(number, arrived=number / 10) for number in range(3)))
     low: list[float] = []

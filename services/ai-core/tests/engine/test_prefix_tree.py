@@ -4,11 +4,12 @@ it tells to cut or merge keeps a real cache in agreement with it."""
 from __future__ import annotations
 
 import numpy as np
-from ai_core.engine.backends.llama_cpp.prefix_tree import Cut, Merge, PrefixTree
-from ai_core.engine.backends.port import Tokens
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ai_core.engine.backends.llama_cpp.prefix_tree import Cut, Merge, PrefixTree
+from ai_core.engine.backends.port import Tokens
 
 
 def tokens(*values: int) -> Tokens:

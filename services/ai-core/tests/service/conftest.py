@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-
 from ai_core_service import Server, Start, running
 
 

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from ai_core_service import ROOT, Server
 
 AT_ONCE = 16

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from openai.types.chat import ChatCompletionMessageParam
-
 from ai_core_service import QUESTIONS, Server
+from openai.types.chat import ChatCompletionMessageParam
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTIONS[6]}]
 

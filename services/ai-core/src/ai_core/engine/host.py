@@ -140,7 +140,8 @@ class Host:
             self._counters.steps += 1
             self._counters.step_seconds += self._clock() - now
             self._relay(result, out)
-        stats = self.stats() if with_stats else None
+        # The last step before idleness says so: a gauge would show the one before for another second.
+        stats = self.stats() if with_stats or not self.busy else None
         self._send(Step(deltas=out.deltas, finished=out.finished, failed=out.failed, stats=stats))
 
     def stats(self) -> Stats:
