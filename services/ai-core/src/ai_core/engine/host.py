@@ -43,6 +43,8 @@ class _Request:
     prompt: Prompt
     arrived: float
     text: TextAssembler
+    held_since: float | None = None
+    """When it first waited for a prefix that another is computing."""
     started: float | None = None
     first_token: float | None = None
     cached: int = 0
@@ -228,11 +230,15 @@ class Host:
         request = self._requests[waiting.id]
         tokens, namespace = request.prompt.tokens, request.submit.namespace
         held = self._backend.count(tokens, namespace)
-        verdict = self._coalescer.verdict(tokens, held, namespace, waiting.priority, now - waiting.arrived)
+        waited = 0.0 if request.held_since is None else now - request.held_since
+        verdict = self._coalescer.verdict(tokens, held, namespace, waiting.priority, waited)
         if not isinstance(verdict, WaitFor):
             return False
+        if request.held_since is None:
+            request.held_since = now
         if verdict.raise_priority is not None:
             self._backend.prioritise(verdict.leader_id, verdict.raise_priority)
+            self._coalescer.prioritised(verdict.leader_id, verdict.raise_priority)
         return True
 
     def _start(self, waiting: Waiting, now: float, out: _Outgoing) -> None:

@@ -57,7 +57,8 @@ class Intake:
             return encode_raw(self._vocabulary, request.prompt or "")
         if self._template is None:
             raise TemplateError("this model has no chat template; use /api/v1/generate with a raw prompt")
-        return encode_chat(self._template, self._vocabulary, request.messages)
+        limit = self._capabilities.context_length
+        return encode_chat(self._template, self._vocabulary, request.messages, limit=limit)
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
         messages = request.messages
@@ -83,8 +84,8 @@ class Intake:
                 request,
                 "context_length_exceeded",
                 parameter,
-                f"the prompt has {len(tokens)} tokens and this model's context holds {length} with the answer; "
-                "shorten the prompt",
+                f"the prompt has at least {len(tokens)} tokens, and this model's context holds {length} "
+                "with the answer; shorten the prompt",
             )
         return Prompt(np.asarray(tokens, dtype=np.int32), min(request.max_tokens, length - len(tokens)))
 

@@ -38,7 +38,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     end of a stream socket pair and JSON is this structure."""
 
     backend: str = "llama_cpp"
-    """``llama_cpp``, or ``scripted``: answers at once with the text of the request, for measuring the edge."""
+    """``llama_cpp``, or ``scripted``: answers at once with the request's text, to measure the edge."""
     model_path: str
     context_length: int = 0
     """0: the length the model was trained for, at most 8,192."""

@@ -207,9 +207,7 @@ class SocketEngine:
             next_to_read.being_read = True
         for in_flight in self._in_flight.values():
             in_flight.fail(
-                EngineLost(
-                    started=in_flight.started, shown=in_flight.shown, being_read=in_flight.being_read
-                )
+                EngineLost(started=in_flight.started, shown=in_flight.shown, being_read=in_flight.being_read)
             )
 
 

@@ -151,9 +151,7 @@ class SupervisedEngine:
             (one.request, RequestState(one.started, one.shown, one.request.alone, one.being_read))
             for one in ending.in_flight
         ]
-        self._suspects.strike(
-            request for request, state in states if counts_as_strike(ending.cause, state)
-        )
+        self._suspects.strike(request for request, state in states if counts_as_strike(ending.cause, state))
         fates: Counter[str] = Counter()
         for request, state in states:
             fates[fate_of(ending.cause, state, refused=self._suspects.refuses(request)).value] += 1

@@ -12,13 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ai_core.engine.messages import Sampling
+from ai_core.engine.tokens import Tokens
 
-Tokens = npt.NDArray[np.int32]
-"""A one-dimensional array of token ids."""
+__all__ = [
+    "Backend",
+    "BackendStats",
+    "Capabilities",
+    "Sequence",
+    "StepResult",
+    "Tokens",
+    "Vocabulary",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class _Controls:
         for match in self._first.finditer(text):
             start = match.start()
             for length in self._possible_lengths(text[start : start + 2]):
-                if text[start : start + length] in self._texts:
+                if start + length <= len(text) and text[start : start + length] in self._texts:
                     yield start, length
 
     def count(self, pieces: Iterable[_Piece]) -> int:

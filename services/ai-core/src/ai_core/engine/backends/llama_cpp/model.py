@@ -9,7 +9,10 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
-_CONTROL_ATTRIBUTES = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED
+_CONTROL_ATTRIBUTES = (
+    lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_USER_DEFINED | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+)
+"""What llama.cpp looks for as whole tokens in a text: ``tokenizer_st_partition`` in llama-vocab.cpp."""
 _PIECE_BYTES = 256
 
 
