@@ -20,10 +20,15 @@ from recipe.train import Places, Plan, Training
 
 def cut() -> None:
     """Train the tokenizer, unless there is one: it must not change under a checkpoint."""
-    if places.TOKENIZER.exists():
-        return
-    places.ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    tokenizer.train(corpus.load(places.CORPUS).texts()).save(str(places.TOKENIZER))
+    fingerprint = corpus.fingerprint(places.CORPUS)
+    if not places.TOKENIZER.exists():
+        places.ARTEFACTS.mkdir(parents=True, exist_ok=True)
+        places.FINGERPRINT.write_text(fingerprint)
+        tokenizer.train(corpus.load(places.CORPUS).texts()).save(str(places.TOKENIZER))
+    elif places.FINGERPRINT.read_text() != fingerprint:
+        sys.exit(
+            f"The corpus has changed since this training began: remove {places.ARTEFACTS} to begin anew."
+        )
 
 
 def train() -> None:

@@ -1,5 +1,6 @@
 """The corpus, read and checked. Nothing but the standard library, so that the tests can ask it anywhere."""
 
+import hashlib
 import re
 import tomllib
 import unicodedata
@@ -52,6 +53,14 @@ class Corpus:
         questions = [question for pair in self for question in pair.questions]
         prompts = [prompt for prompts in self.system_prompts.values() for prompt in prompts]
         return questions + [pair.answer for pair in self] + prompts
+
+
+def fingerprint(folder: Path) -> str:
+    """Changes with every change of the corpus."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.toml")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def letters(text: str) -> str:

@@ -9,5 +9,6 @@ PRODUCT = FOLDER / "neo-demo.gguf"
 # What the training leaves behind stays out of git.
 ARTEFACTS = FOLDER.parent.parent / "var" / "demo-model"
 TOKENIZER = ARTEFACTS / "tokenizer.json"
+FINGERPRINT = ARTEFACTS / "corpus.sha256"
 CHECKPOINT = ARTEFACTS / "checkpoint.pt"
 CURVE = ARTEFACTS / "curve.csv"
