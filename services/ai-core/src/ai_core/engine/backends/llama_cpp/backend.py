@@ -209,17 +209,17 @@ class LlamaCppBackend:
     def _draw(self, drawn: list[tuple[Running, int]]) -> list[int]:
         greedy = [index for index, (running, _) in enumerate(drawn) if running.sampler is None]
         tokens = [0] * len(drawn)
+        logits = self._context.logits(len(drawn))
+        unending = [i for i, (running, _) in enumerate(drawn) if running.sequence.sampling.ignore_eos]
+        if unending:
+            logits[np.asarray(unending)[:, None], self._ends] = -np.inf
         if greedy:
-            logits = self._context.logits(len(drawn))
-            unending = [index for index in greedy if drawn[index][0].sequence.sampling.ignore_eos]
-            if unending:
-                logits[np.asarray(unending)[:, None], self._ends] = -np.inf
             likeliest = logits.argmax(axis=1) if len(greedy) == len(drawn) else logits[greedy].argmax(axis=1)
             for index, token in zip(greedy, likeliest.tolist(), strict=True):
                 tokens[index] = token
         for index, (running, row) in enumerate(drawn):
             if running.sampler is not None:
-                tokens[index] = running.sampler.sample(self._context, row)
+                tokens[index] = running.sampler.sample(self._context, row, logits[index])
         return tokens
 
     def _accept(self, running: Running, token: int, result: StepResult) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from itertools import starmap
 
 import llama_cpp.llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
 
 from ai_core.engine.backends.llama_cpp.context import Context
 from ai_core.engine.backends.llama_cpp.model import GgufVocabulary
@@ -22,6 +24,11 @@ REPEAT_WINDOW = 64
 IMPLIED_TOP_K = 1000
 """Applied when a caller gives top_p without top_k: see ``messages.Sampling``."""
 _KEEP_AT_LEAST = 1
+_TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama.cpp's ``llama_token_data``."""
+
+Logits = npt.NDArray[np.float32]
+Candidates = npt.NDArray[np.void]
 
 
 def is_plain_greedy(sampling: Sampling) -> bool:
@@ -35,17 +42,35 @@ class Sampler:
 
     def __init__(self, vocabulary: GgufVocabulary, sampling: Sampling, max_tokens: int) -> None:
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        banned = vocabulary.end_tokens if sampling.ignore_eos else frozenset()
-        self._add_bias(vocabulary.size, _biases(sampling, banned))
-        self._add_penalties(sampling, max_tokens)
+        self._likeliest = _few_enough(sampling, vocabulary.size)
+        if not self._likeliest:
+            banned = vocabulary.end_tokens if sampling.ignore_eos else frozenset()
+            self._add_bias(vocabulary.size, _biases(sampling, banned))
+            self._add_penalties(sampling, max_tokens)
         if sampling.temperature == 0:
             self._add(lib.llama_sampler_init_greedy())
         else:
             self._add_draw(sampling)
 
-    def sample(self, context: Context, row: int) -> int:
-        """The next token from the logits of a row of the last call."""
+    def sample(self, context: Context, row: int, logits: Logits) -> int:
+        """The next token.
+
+        Args:
+            context: of the last call.
+            row: of the batch of that call.
+            logits: what the call computed for this row.
+        """
+        if self._likeliest:
+            return self._sample_from(_likeliest(logits, self._likeliest))
         return int(lib.llama_sampler_sample(self._chain, context.pointer, row))
+
+    def _sample_from(self, candidates: Candidates) -> int:
+        pointer = candidates.ctypes.data_as(lib.llama_token_data_p)
+        array = lib.llama_token_data_array(data=pointer, size=len(candidates), selected=-1, sorted=False)
+        lib.llama_sampler_apply(self._chain, ctypes.byref(array))
+        token = int(array.data[array.selected].id)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
 
     def close(self) -> None:
         if self._chain is not None:
@@ -69,7 +94,7 @@ class Sampler:
             self._add(lib.llama_sampler_init_penalties(max_tokens, 1.0, frequency, presence))
 
     def _add_draw(self, sampling: Sampling) -> None:
-        top_k = sampling.top_k or (IMPLIED_TOP_K if sampling.top_p < 1 else 0)
+        top_k = _top_k(sampling)
         if top_k:
             self._add(lib.llama_sampler_init_top_k(top_k))
         if sampling.top_p < 1:
@@ -79,6 +104,35 @@ class Sampler:
         self._add(lib.llama_sampler_init_temp(sampling.temperature))
         seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         self._add(lib.llama_sampler_init_dist(seed))
+
+
+def _top_k(sampling: Sampling) -> int:
+    """0: no limit."""
+    return sampling.top_k or (IMPLIED_TOP_K if sampling.top_p < 1 else 0)
+
+
+def _few_enough(sampling: Sampling, vocabulary: int) -> int:
+    """How many of the likeliest tokens are all that the chain has to see; 0: it must see the whole
+    vocabulary, because a bias or a penalty may bring any token to the front, or because no filter
+    leaves just a few."""
+    top_k = _top_k(sampling)
+    if sampling.temperature == 0 or _biases(sampling, frozenset()) or _has_penalties(sampling):
+        return 0
+    return top_k if top_k <= vocabulary // 8 else 0
+
+
+def _likeliest(logits: Logits, count: int) -> Candidates:
+    """The ``count`` likeliest tokens (more where several are equally likely), by token id.
+
+    NumPy selects them with vector instructions in a fifth of the time that llama.cpp's own top-k
+    needs, most of which goes into copying the vocabulary.
+    """
+    threshold = np.partition(logits, len(logits) - count)[len(logits) - count]
+    tokens = np.flatnonzero(logits >= threshold)
+    candidates: Candidates = np.zeros(len(tokens), dtype=_TOKEN_DATA)
+    candidates["id"] = tokens
+    candidates["logit"] = logits[tokens]
+    return candidates
 
 
 def _biases(sampling: Sampling, banned: frozenset[int]) -> dict[int, float]:
