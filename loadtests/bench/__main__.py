@@ -72,7 +72,9 @@ def _run_loads(
                 _say(f"{load} on {name}, run {repeat + 1} of {arguments.repeats}")
                 with start() as server:
                     commands[name] = " ".join(server.command)
-                    runs[name].setdefault(load, []).append(asyncio.run(_load(server, load, repeat)))
+                    figures = asyncio.run(_load(server, load, repeat))
+                runs[name].setdefault(load, []).append(figures)
+                _say("  " + ", ".join(f"{figure} {value:.4g}" for figure, value in figures.items()))
     merged = {
         name: {load: _medians(figures) for load, figures in loads.items()} for name, loads in runs.items()
     }

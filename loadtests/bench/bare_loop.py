@@ -17,7 +17,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 
 
-def main(model_path: str, threads: int) -> None:
+def main(model_path: str, threads: int, kv_type: str) -> None:
     silent = lib.llama_log_callback(lambda *_: None)
     lib.llama_log_set(silent, ctypes.c_void_p(0))
     lib.llama_backend_init()
@@ -26,6 +26,7 @@ def main(model_path: str, threads: int) -> None:
     params.n_ctx, params.n_seq_max = 16_384, 81
     params.n_batch = params.n_ubatch = 512
     params.n_threads = params.n_threads_batch = threads
+    params.type_k = params.type_v = 30 if kv_type == "bf16" else 1  # enum ggml_type
     params.flash_attn_type, params.kv_unified = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED, True
     context = lib.llama_init_from_model(model, params)
     print(json.dumps({"ready": True}), flush=True)
@@ -70,4 +71,4 @@ def _fill(batch: lib.llama_batch, rows: list[tuple[int, int]], *, last_only: boo
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

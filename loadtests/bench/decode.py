@@ -18,6 +18,8 @@ from loadtests.bench.statistics import median
 STEPS = 40
 DEPTH = 32
 CELLS = 16_384
+KV_TYPE = "bf16"
+"""Of both: the bound is to be that of the same cache."""
 SEQUENCES = (1, 8, 16)
 GREEDY = Sampling(temperature=0, ignore_eos=True)
 DEFAULT = Sampling(temperature=0.7, top_p=0.9, ignore_eos=True)
@@ -29,7 +31,9 @@ def measure(model: Path, threads: int, rounds: int, say: Callable[[str], None]) 
     """Medians over alternated rounds: bare loop and engine take turns, so that a machine whose speed
     drifts hurts both alike. Each run has an engine process of its own: like the bare loop's, its cache
     is empty, and cells that finished sequences hold make every step a little slower."""
-    config = EngineConfig(model_path=str(model), max_sequences=16, kv_cells=CELLS, threads=threads)
+    config = EngineConfig(
+        model_path=str(model), max_sequences=16, kv_cells=CELLS, threads=threads, kv_type=KV_TYPE
+    )
 
     def ours(sequences: int, sampling: Sampling) -> float:
         with engine(config) as process:
@@ -66,7 +70,7 @@ def _alternate(
 
 @contextmanager
 def _bare_loop(model: Path, threads: int) -> Iterator[Callable[[int, int, int], float]]:
-    command = [sys.executable, "-m", "loadtests.bench.bare_loop", str(model), str(threads)]
+    command = [sys.executable, "-m", "loadtests.bench.bare_loop", str(model), str(threads), KV_TYPE]
     environment = {**os.environ, "GOMP_SPINCOUNT": "1000"}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as process:

@@ -88,6 +88,7 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
         max_waiting=settings.max_queued_requests + settings.max_sequences,
         threads=entry.threads or settings.threads,
         itl_target_ms=settings.itl_target_ms,
+        kv_type=settings.kv_type,
         log_level=settings.effective_log_level,
     )
 

@@ -45,6 +45,8 @@ class Settings(ServiceSettings):
     """0: all cores."""
     itl_target_ms: Annotated[float, Field(ge=0, le=60_000, allow_inf_nan=False)] = 0.0
     """Inter-token time of running streams that prefill keeps to; 0: the engine's default."""
+    kv_type: Literal["auto", "f16", "bf16"] = "auto"
+    """How keys and values are stored: ``auto`` takes what makes running streams fastest here."""
     engine_backend: Literal["llama_cpp", "scripted"] = "llama_cpp"
     """``scripted`` computes nothing: it measures the edge."""
     engine_stall_timeout: Seconds = 30.0

@@ -51,6 +51,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """0: one per core this process may run on."""
     itl_target_ms: float = 0.0
     """What prefill may stretch the time between two tokens of running streams to; 0: the default."""
+    kv_type: str = "auto"
+    """How keys and values are stored: ``f16``, ``bf16``, or ``auto``."""
     pause_bytes: int = 512 * 1024 * 1024
     """RAM for the state of paused sequences."""
     log_level: str = "info"

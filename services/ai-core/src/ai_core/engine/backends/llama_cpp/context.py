@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
+from typing import Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -17,6 +18,11 @@ MAX_SEQUENCE_IDS = 256
 """llama.cpp's own limit (LLAMA_MAX_SEQ)."""
 BATCH_ROWS = 512
 _DECODE_NO_ROOM = 1
+
+
+KvType = Literal["f16", "bf16"]
+_GGML_TYPES: dict[KvType, int] = {"f16": 1, "bf16": 30}
+"""``enum ggml_type`` in ggml.h; the bindings do not name the second."""
 
 
 class DecodeError(Exception):
@@ -34,6 +40,7 @@ class ContextSettings:
     kv_cells: int
     sequence_ids: int
     threads: int
+    kv_type: KvType = "f16"
 
 
 class Context:
@@ -50,6 +57,7 @@ class Context:
         params.n_ubatch = BATCH_ROWS
         params.n_seq_max = settings.sequence_ids
         params.n_threads = params.n_threads_batch = settings.threads
+        params.type_k = params.type_v = _GGML_TYPES[settings.kv_type]
         params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
         params.kv_unified = True
         params.swa_full = True

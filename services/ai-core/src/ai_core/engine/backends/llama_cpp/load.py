@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
-from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings
+from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings, KvType
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model, ModelError
 from ai_core.engine.backends.llama_cpp.scheduler import Limits
@@ -40,6 +40,7 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
             kv_cells=kv_cells(config.kv_cells, length, config.max_sequences),
             sequence_ids=sequence_ids,
             threads=config.threads or len(os.sched_getaffinity(0)),
+            kv_type=kv_type(config.kv_type, _cpu_flags()),
         )
         context = Context(model, settings)
     except ModelError as error:
@@ -71,6 +72,31 @@ def kv_cells(wanted: int, length: int, max_sequences: int) -> int:
     """Cells of the cache, at least one full sequence, in llama.cpp's steps of 256."""
     cells = max(length, wanted or min(max_sequences * DEFAULT_CELLS_PER_SEQUENCE, 2 * DEFAULT_CONTEXT))
     return -(-cells // _CELL_STEP) * _CELL_STEP
+
+
+def kv_type(wanted: str, cpu_flags: frozenset[str]) -> KvType:
+    """BF16 where the processor multiplies it: attention over a few rows then takes half the time of
+    F16's, so streams run faster and long prompts come on faster beside them. A long prompt alone is
+    read more slowly, because llama.cpp works in tiles with F16 only.
+
+    Raises:
+        CannotLoad: neither a known type nor ``auto``.
+    """
+    match wanted:
+        case "f16" | "bf16":
+            return wanted
+        case "auto":
+            return "bf16" if "avx512_bf16" in cpu_flags else "f16"
+    raise CannotLoad(f"kv_type {wanted!r} is none of auto, f16, bf16")
+
+
+def _cpu_flags() -> frozenset[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return frozenset(flags.partition(":")[2].split())
 
 
 def sequence_ids_for(max_sequences: int) -> int:
