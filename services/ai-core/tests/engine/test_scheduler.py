@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_core.engine.backends.llama_cpp.scheduler import (
     BURST_TOKENS,
+    LONGEST_CALL_MS,
     SMALLEST_CHUNK,
     DecodeView,
     Limits,
@@ -16,6 +19,7 @@ from ai_core.engine.backends.llama_cpp.scheduler import (
     choose_resumed,
     may_enter,
     plan_step,
+    service_order,
 )
 from ai_core.engine.backends.llama_cpp.step_cost import TILE_ROWS, Load, StepCost
 
@@ -70,9 +74,34 @@ def test_without_streams_prompts_share_large_calls() -> None:
 
 
 def test_a_short_prompt_is_computed_in_one_piece_beside_streams() -> None:
-    plan = plan_step(streams(8), prompts(BURST_TOKENS), StepCost(), Limits(itl_target_ms=1), PLENTY)
+    plan = plan_step(streams(8), prompts(BURST_TOKENS), StepCost(), Limits(), PLENTY)
     assert [chunk.tokens for chunk in plan.chunks] == [BURST_TOKENS]
     assert plan.separate
+
+
+def test_a_tight_target_cuts_short_prompts_too() -> None:
+    plan = plan_step(streams(8), prompts(BURST_TOKENS), StepCost(), Limits(itl_target_ms=1), PLENTY)
+    assert [chunk.tokens for chunk in plan.chunks] == [SMALLEST_CHUNK]
+
+
+def test_a_short_prompt_goes_before_a_long_one_that_came_first_but_does_not_stop_it() -> None:
+    long, short = PrefillView(1, 0, 4000, admitted=1), PrefillView(2, 0, 20, admitted=2)
+    served = [service_order([long, short], step)[0].id for step in range(4)]
+    assert served == [2, 1, 2, 1]
+
+
+def test_the_more_urgent_prompt_goes_first_whatever_its_length() -> None:
+    urgent, short = PrefillView(1, 0, 4000, priority=1, admitted=9), PrefillView(2, 0, 20)
+    assert [service_order([short, urgent], step)[0].id for step in range(2)] == [1, 1]
+
+
+def test_a_call_stays_short_on_a_slow_machine() -> None:
+    cost = StepCost()
+    for _ in range(60):
+        for rows in (64, 128, 256):
+            cost.observe(Load(rows, rows * 100), 50.0 * rows)
+    plan = plan_step([], prompts(4000), cost, Limits(), PLENTY)
+    assert 50 * plan.chunks[0].tokens <= 2 * LONGEST_CALL_MS
 
 
 def test_a_long_prompt_is_cut_so_that_streams_keep_their_pace() -> None:
@@ -127,6 +156,19 @@ def test_costs_are_learned() -> None:
         load = Load(rows, rows * 200)
         expected = 10 + 2 * rows + 0.01 * load.attended
         assert abs(cost.predict(load) - expected) < 0.05 * expected
+
+
+def test_costs_stay_learned_over_a_long_varied_service() -> None:
+    cost, random = StepCost(), Random(7)
+    for _ in range(5000):
+        rows = random.choice((1, 1, 4, 8, 8, 8, 16, 16, 40))
+        load = Load(rows, rows * random.randint(50, 1000))
+        spike = 10 if random.random() < 0.02 else 1
+        cost.observe(load, (30 + 5 * rows + 0.01 * load.attended) * random.uniform(0.95, 1.05) * spike)
+    for rows in (1, 8, 16, 40):
+        load = Load(rows, rows * 400)
+        expected = 30 + 5 * rows + 0.01 * load.attended
+        assert 0.6 * expected < cost.predict(load) < 1.6 * expected
 
 
 def test_one_spike_hardly_changes_what_is_expected() -> None:

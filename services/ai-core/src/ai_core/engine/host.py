@@ -63,7 +63,6 @@ class _Counters:
 
 @dataclass(slots=True)
 class _Outgoing:
-    started: list[int] = field(default_factory=list)
     deltas: list[Delta] = field(default_factory=list)
     finished: list[Finished] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
@@ -133,10 +132,7 @@ class Host:
         out.finished, self._ended_early = self._ended_early, []
         now = self._clock()
         self._expire(now, out)
-        self._admit(now, out)
-        if out.started:
-            # Said before the step, not after it: if this step kills the process, these are the suspects.
-            self._send(Step(started=out.started))
+        self._admit(now)
         if self._running:
             result = self._backend.step()
             self._counters.steps += 1
@@ -207,19 +203,17 @@ class Host:
             seconds = now - waiting.arrived
             out.failed.append(Failed(waiting.id, "timeout", f"waited {seconds:.0f} s without a turn"))
 
-    def _admit(self, now: float, out: _Outgoing) -> None:
+    def _admit(self, now: float) -> None:
         if not len(self._order):
             return
-        free = self._backend.stats().free_sequences
         for waiting in list(itertools.islice(self._order.candidates(now), CANDIDATES_PER_STEP)):
-            if free <= 0 or self._keeps_others_out():
+            if self._backend.stats().free_sequences <= 0 or self._keeps_others_out():
                 return
             if waiting.alone and self._running:
                 return
             if self._waits_for_a_prefix(waiting, now):
                 continue
-            self._start(waiting, now, out)
-            free -= 1
+            self._start(waiting, now)
 
     def _keeps_others_out(self) -> bool:
         return any(self._requests[request_id].submit.alone for request_id in self._running)
@@ -241,9 +235,11 @@ class Host:
             self._coalescer.prioritised(verdict.leader_id, verdict.raise_priority)
         return True
 
-    def _start(self, waiting: Waiting, now: float, out: _Outgoing) -> None:
+    def _start(self, waiting: Waiting, now: float) -> None:
         request = self._requests[waiting.id]
         submit, tokens = request.submit, request.prompt.tokens
+        # Said before anything is done with it: if that kills the process, this is a suspect.
+        self._send(Step(started=[submit.id]))
         self._order.admitted(waiting.id)
         request.started = now
         request.cached = self._backend.submit(
@@ -261,7 +257,6 @@ class Host:
         self._counters.prefix_queries += len(tokens)
         self._counters.prefix_hits += request.cached
         self._counters.prompt_tokens += len(tokens)
-        out.started.append(submit.id)
 
     # --- leaving ----------------------------------------------------------------------------------
 

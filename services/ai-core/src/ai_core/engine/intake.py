@@ -11,6 +11,9 @@ from ai_core.engine.chat.prompt import encode_chat, encode_raw
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
 from ai_core.engine.messages import RefusalCode, Refused, Submit
 
+FEWEST_TOKENS_PER_MESSAGE = 4
+"""A template puts at least so many tokens around a message. llama.cpp's time to read a text grows with
+the square of its control tokens, so conversations that cannot fit are refused without being read."""
 LONGEST_TOKEN_BYTES = 32
 """A text of more bytes than this per token of the context is refused without being tokenized:
 tokenizing megabytes would hold up everybody else's next token."""
@@ -62,6 +65,9 @@ class Intake:
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
         messages = request.messages
+        if len(messages or []) > self._capabilities.context_length // FEWEST_TOKENS_PER_MESSAGE:
+            message = "so many messages cannot fit in this model's context; leave out the oldest"
+            return _refused(request, "context_length_exceeded", parameter, message)
         characters = len(request.prompt or "") + sum(len(message.content) for message in messages or [])
         most = self._capabilities.context_length * LONGEST_TOKEN_BYTES
         if characters <= most:

@@ -26,8 +26,10 @@ HEARTBEAT_SECONDS = 1.0
 STATS_SECONDS = 0.25
 """At most so often a step carries a snapshot for metrics."""
 SUBMITS_PER_STEP = 16
-"""Requests read between two steps: each takes about a millisecond, and others wait for a token."""
+INTAKE_SECONDS = 0.02
+"""Requests read between two steps, and the time after which no further one is: others wait for a token."""
 _READ_BYTES = 1 << 18
+_MOST_READ_BYTES = 8 * 1024 * 1024
 _MOST_PENDING_BYTES = 16 * 1024 * 1024
 
 
@@ -56,14 +58,20 @@ class Wire:
         return [decode_to_engine(body) for body in self._reader.feed(self._read())] if readable else []
 
     def _read(self) -> bytes:
-        try:
-            data = self._sock.recv(_READ_BYTES)
-        except BlockingIOError:
-            return b""
-        except ConnectionError:
-            data = b""
-        self.closed = not data
-        return data
+        """All that has arrived, up to a bound: a cancel may lie behind a large request."""
+        data = bytearray()
+        while len(data) < _MOST_READ_BYTES:
+            try:
+                piece = self._sock.recv(_READ_BYTES)
+            except BlockingIOError:
+                break
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                self.closed = True
+                break
+            data += piece
+        return bytes(data)
 
     def _flush(self) -> None:
         try:
@@ -112,7 +120,10 @@ class Loop:
                     self._left.add(request_id)
                 case _:
                     self._host.receive(message)
-        for request_id in list(itertools.islice(self._inbox, SUBMITS_PER_STEP)):
+        intake_ends = self._clock() + INTAKE_SECONDS
+        for number, request_id in enumerate(list(itertools.islice(self._inbox, SUBMITS_PER_STEP))):
+            if number and self._clock() >= intake_ends:
+                break
             self._host.receive(self._inbox.pop(request_id))
             if request_id in self._left:
                 self._left.discard(request_id)

@@ -12,7 +12,7 @@ from ai_core.engine.backends.llama_cpp.kv_cache import KvCache
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.running import Running
 from ai_core.engine.backends.llama_cpp.sampling import Sampler, is_plain_greedy
-from ai_core.engine.backends.llama_cpp.scheduler import Chunk, Limits, Plan, plan_step
+from ai_core.engine.backends.llama_cpp.scheduler import Chunk, Limits, Plan, plan_step, service_order
 from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
 from ai_core.engine.backends.llama_cpp.tenancy import Tenancy
 from ai_core.engine.backends.port import BackendStats, Capabilities, Sequence, StepResult, Tokens
@@ -53,6 +53,7 @@ class LlamaCppBackend:
         self._batch = RowBatch(BATCH_ROWS)
         self._sequences: dict[int, Running] = {}
         self._admissions = 0
+        self._steps = 0
         self._ends = np.fromiter(model.vocabulary.end_tokens, dtype=np.int64)
 
     def capabilities(self) -> Capabilities:
@@ -70,8 +71,11 @@ class LlamaCppBackend:
         return self._cache.held(namespace, prompt)
 
     def submit(self, sequence: Sequence) -> int:
-        slot, shared = self._cache.enter(sequence.namespace, sequence.prompt)
         sampling = sequence.sampling
+        sampler = None
+        if not is_plain_greedy(sampling):
+            sampler = Sampler(self._model.vocabulary, sampling, sequence.max_tokens)
+        slot, shared = self._cache.enter(sequence.namespace, sequence.prompt)
         self._admissions += 1
         self._sequences[sequence.id] = Running(
             sequence=sequence,
@@ -79,12 +83,12 @@ class LlamaCppBackend:
             computed=shared,
             committed=shared,
             admitted=self._admissions,
-            sampler=None
-            if is_plain_greedy(sampling)
-            else Sampler(self._model.vocabulary, sampling, sequence.max_tokens),
+            sampler=sampler,
             priority=sequence.priority,
         )
-        return shared
+        if not any(running.paused for running in self._sequences.values()):
+            self._tenancy.admit(self._sequences)
+        return self._sequences[sequence.id].computed
 
     def prioritise(self, sequence_id: int, priority: int) -> None:
         running = self._sequences.get(sequence_id)
@@ -131,14 +135,15 @@ class LlamaCppBackend:
 
     def _plan(self) -> Plan:
         decodes = [running.decode_view() for running in self._sequences.values() if running.decodes]
-        prefills = sorted((r for r in self._sequences.values() if r.prefills), key=Running.service_order)
+        prefills = [running for running in self._sequences.values() if running.prefills]
         if prefills:
             wanted = min(self._limits.rows, sum(running.remaining for running in prefills)) + len(decodes)
             free = self._tenancy.make_room_for_prefill(self._sequences, wanted)
-            prefills = [running for running in prefills if running.prefills]
         else:
             free = self._cache.free
-        return plan_step(decodes, [r.prefill_view() for r in prefills], self._cost, self._limits, free)
+        self._steps += 1
+        views = [running.prefill_view() for running in prefills if running.prefills]
+        return plan_step(decodes, service_order(views, self._steps), self._cost, self._limits, free)
 
     def _compute(self, decodes: list[int], chunks: list[Chunk], result: StepResult) -> None:
         """One call of llama.cpp, and the tokens that come of it."""
@@ -149,7 +154,7 @@ class LlamaCppBackend:
         try:
             self._decode()
         except DecodeError as error:
-            self._fail(rows + [running for running, _ in parts], str(error), result)
+            self._after_refusal(rows, parts, str(error), result)
             return
         for running in rows:
             running.computed += 1
@@ -157,6 +162,19 @@ class LlamaCppBackend:
         self._commit(parts, result)
         self._sample(rows, parts, result)
         self._cost.observe(load, (time.perf_counter() - started) * 1e3)
+
+    def _after_refusal(
+        self, rows: list[Running], parts: list[tuple[Running, int]], reason: str, result: StepResult
+    ) -> None:
+        """llama.cpp refused a call and changed nothing: each sequence is tried alone, and only those
+        that are refused again fail."""
+        if len(rows) + len(parts) == 1:
+            self._fail([*rows, *(running for running, _ in parts)], reason, result)
+            return
+        for running in rows:
+            self._compute([running.id], [], result)
+        for running, count in parts:
+            self._compute([], [Chunk(running.id, count)], result)
 
     def _decode(self) -> None:
         try:

@@ -108,9 +108,13 @@ class Context:
         """
         lib.llama_memory_seq_cp(self._memory, source, target, start, end)
 
+    def state_bytes(self, seq: int) -> int:
+        """What :meth:`save` would take."""
+        return int(lib.llama_state_seq_get_size(self.pointer, seq))
+
     def save(self, seq: int) -> bytes:
         """The state of a sequence, to be restored bit for bit."""
-        size = lib.llama_state_seq_get_size(self.pointer, seq)
+        size = self.state_bytes(seq)
         buffer = (ctypes.c_uint8 * size)()
         written = lib.llama_state_seq_get_data(self.pointer, buffer, size, seq)
         if written == 0:

@@ -14,9 +14,10 @@ from ai_core.engine.backends.port import Tokens
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """The private tail of a paused sequence: positions [start, end)."""
+    """The private tail of a paused sequence: positions [start, end). ``state`` is None if it was too
+    large to be kept."""
 
-    state: bytes
+    state: bytes | None
     start: int
     end: int
 
@@ -94,15 +95,21 @@ class KvCache:
         """Cells that pausing this slot's sequence would free."""
         return self._tree.exclusive(slot) + self._private[slot]
 
-    def pause(self, slot: int, private: Tokens) -> Saved | None:
-        """Copy the private tail out and free its cells. None: nothing is private."""
+    def holds(self, slot: int) -> int:
+        """Tokens of a slot that are in the cache, shared ones included."""
+        return self._tree.length(slot) + self._private.get(slot, 0)
+
+    def pause(self, slot: int, private: Tokens, most_bytes: int) -> Saved | None:
+        """Copy the private tail out, if it takes at most ``most_bytes``, and free its cells. None:
+        nothing is private."""
         self._settle(slot, private)
         end = self._tree.length(slot)
         start = end - self._tree.exclusive(slot)
         if start == end:
             return None
         self._context.share(slot, self._transit, start, end)
-        state = self._context.save(self._transit)
+        fits = self._context.state_bytes(self._transit) <= most_bytes
+        state = self._context.save(self._transit) if fits else None
         self._context.truncate(self._transit, 0)
         self._tree.cut(slot, start)
         self._context.truncate(slot, start)
@@ -110,7 +117,7 @@ class KvCache:
 
     def resume(self, slot: int, saved: Saved, tail: Tokens) -> bool:
         """Put a tail back. False: the cache had no room for it, nothing was changed."""
-        if not self._context.restore(self._transit, saved.state):
+        if saved.state is None or not self._context.restore(self._transit, saved.state):
             return False
         self._context.share(self._transit, slot, saved.start, saved.end)
         self._context.truncate(self._transit, 0)

@@ -136,7 +136,7 @@ class GgufVocabulary:
     @property
     def chat_template(self) -> str | None:
         raw = lib.llama_model_chat_template(self._model, None)
-        return raw.decode() if raw else None
+        return raw.decode(errors="replace") if raw else None
 
     @cached_property
     def _ends(self) -> frozenset[int]:

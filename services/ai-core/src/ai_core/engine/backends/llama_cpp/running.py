@@ -74,7 +74,7 @@ class Running:
         return DecodeView(self.id, self.computed)
 
     def prefill_view(self) -> PrefillView:
-        return PrefillView(self.id, self.computed, self.remaining)
+        return PrefillView(self.id, self.computed, self.remaining, self.priority, self.admitted)
 
     def tenant(self) -> Tenant:
         return Tenant(self.id, self.priority, self.admitted)

@@ -24,6 +24,8 @@ REPEAT_WINDOW = 64
 IMPLIED_TOP_K = 1000
 """Applied when a caller gives top_p without top_k: see ``messages.Sampling``."""
 _KEEP_AT_LEAST = 1
+_SEEDS = 0xFFFFFFFF
+"""LLAMA_DEFAULT_SEED, the largest 32-bit number, means "at random" to llama.cpp, so it is no seed."""
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama.cpp's ``llama_token_data``."""
 
@@ -46,7 +48,7 @@ class Sampler:
         if not self._likeliest:
             banned = vocabulary.end_tokens if sampling.ignore_eos else frozenset()
             self._add_bias(vocabulary.size, _biases(sampling, banned))
-            self._add_penalties(sampling, max_tokens)
+            self._add_penalties(vocabulary.size, sampling, max_tokens)
         if sampling.temperature == 0:
             self._add(lib.llama_sampler_init_greedy())
         else:
@@ -86,12 +88,16 @@ class Sampler:
             pointer = ctypes.cast(entries, ctypes.POINTER(lib.llama_logit_bias))
             self._add(lib.llama_sampler_init_logit_bias(vocabulary_size, len(biases), pointer))
 
-    def _add_penalties(self, sampling: Sampling, max_tokens: int) -> None:
-        if sampling.repeat_penalty != 1.0:
-            self._add(lib.llama_sampler_init_penalties(REPEAT_WINDOW, sampling.repeat_penalty, 0.0, 0.0))
-        if sampling.frequency_penalty or sampling.presence_penalty:
-            frequency, presence = sampling.frequency_penalty, sampling.presence_penalty
-            self._add(lib.llama_sampler_init_penalties(max_tokens, 1.0, frequency, presence))
+    def _add_penalties(self, vocabulary: int, sampling: Sampling, max_tokens: int) -> None:
+        repeat, frequency, presence = (
+            sampling.repeat_penalty,
+            sampling.frequency_penalty,
+            sampling.presence_penalty,
+        )
+        if repeat != 1.0:
+            self._add(lib.llama_sampler_init_penalties(vocabulary, REPEAT_WINDOW, repeat, 0.0, 0.0))
+        if frequency or presence:
+            self._add(lib.llama_sampler_init_penalties(vocabulary, max_tokens, 1.0, frequency, presence))
 
     def _add_draw(self, sampling: Sampling) -> None:
         top_k = _top_k(sampling)
@@ -103,7 +109,7 @@ class Sampler:
             self._add(lib.llama_sampler_init_min_p(sampling.min_p, _KEEP_AT_LEAST))
         self._add(lib.llama_sampler_init_temp(sampling.temperature))
         seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
-        self._add(lib.llama_sampler_init_dist(seed))
+        self._add(lib.llama_sampler_init_dist(seed % _SEEDS))
 
 
 def _top_k(sampling: Sampling) -> int:

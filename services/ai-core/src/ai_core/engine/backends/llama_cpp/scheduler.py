@@ -18,6 +18,10 @@ from ai_core.engine.backends.llama_cpp.step_cost import TILE_ROWS, Load, StepCos
 
 BURST_TOKENS = 128
 """A prompt with at most so many tokens left is computed in one piece."""
+BURST_STRETCH = 4.0
+"""… unless that takes more than so many times the wanted inter-token time."""
+LONGEST_CALL_MS = 3_000.0
+"""Nobody can join, leave or be heard during a call."""
 SMALLEST_CHUNK = 8
 """Progress is made even where the target leaves no room."""
 AUTO_TARGET_FACTOR = 2.4
@@ -36,11 +40,13 @@ class DecodeView:
 
 @dataclass(frozen=True, slots=True)
 class PrefillView:
-    """A sequence whose prompt is not computed yet. Views come in the order of service."""
+    """A sequence whose prompt is not computed yet. ``admitted``: the order of admission."""
 
     id: int
     depth: int
     remaining: int
+    priority: int = 0
+    admitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ def plan_step(
     plan = Plan(decodes=[view.id for view in decodes])
     room = free_cells - len(decodes)
     if not decodes:
-        plan.chunks = _fill(prefills, min(limits.rows, room))
+        plan.chunks = _fill(prefills, min(_rows_in_time(prefills, cost, limits.rows), room))
         return plan
     if not prefills or room <= 0:
         return plan
@@ -92,11 +98,38 @@ def plan_step(
     budget = target_ms(cost, load, limits) - cost.predict(load)
     mixed_room = min(TILE_ROWS - 1 - load.rows, room)
     first = prefills[0]
-    if first.remaining <= BURST_TOKENS:
+    if first.remaining <= _burst(first, cost, limits):
         _plan_short(plan, prefills, cost, load, budget, mixed_room, min(limits.rows, room))
     else:
         _plan_long(plan, first, cost, load, budget, mixed_room, min(limits.rows, room))
     return plan
+
+
+def service_order(prefills: Sequence[PrefillView], step: int) -> list[PrefillView]:
+    """Who is served first. Short prompts go before long ones of the same priority, so that nobody
+    with a line to say waits for somebody's book; every second step is the book's, so that it is read too."""
+    if step % 2:
+        return sorted(prefills, key=lambda view: (-view.priority, view.admitted))
+    return sorted(prefills, key=lambda view: (-view.priority, view.remaining > BURST_TOKENS, view.admitted))
+
+
+def _rows_in_time(prefills: Sequence[PrefillView], cost: StepCost, rows: int) -> int:
+    """As many rows as a call may have before it looks like a hanging engine, on a slow machine too."""
+    depth = prefills[0].depth if prefills else 0
+    while rows > TILE_ROWS and cost.predict(Load().plus(rows, depth)) > LONGEST_CALL_MS:
+        rows //= 2
+    return rows
+
+
+def _burst(first: PrefillView, cost: StepCost, limits: Limits) -> int:
+    """Up to how many tokens a prompt is computed in one piece here."""
+    rows = _rows_in_time([first], cost, BURST_TOKENS)
+    if (
+        limits.itl_target_ms
+        and cost.predict(Load().plus(rows, first.depth)) > BURST_STRETCH * limits.itl_target_ms
+    ):
+        return SMALLEST_CHUNK
+    return rows
 
 
 def decode_load(decodes: Sequence[DecodeView]) -> Load:

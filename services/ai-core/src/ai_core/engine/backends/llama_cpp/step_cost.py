@@ -14,6 +14,8 @@ TILE_ROWS = 64
 """From this many rows on, llama.cpp's flash attention on the CPU works in tiles."""
 
 _Vector = tuple[float, float, float]
+_UNCERTAINTY = (400.0, 4.0, 40.0)
+"""Variances of the weights at the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class _Linear:
     weights: list[float]
     forgetting: float = 0.99
     covariance: list[list[float]] = field(
-        default_factory=lambda: [[400.0, 0.0, 0.0], [0.0, 4.0, 0.0], [0.0, 0.0, 40.0]]
+        default_factory=lambda: [[_UNCERTAINTY[i] if i == j else 0.0 for j in range(3)] for i in range(3)]
     )
     observations: int = 0
 
@@ -43,22 +45,23 @@ class _Linear:
         return sum(w * v for w, v in zip(self.weights, x, strict=True))
 
     def observe(self, x: _Vector, y: float) -> None:
-        gain_base = [sum(row[i] * x[i] for i in range(3)) for row in self.covariance]
-        scale = self.forgetting + sum(x[i] * gain_base[i] for i in range(3))
-        gain = [g / scale for g in gain_base]
+        base = [sum(row[i] * x[i] for i in range(3)) for row in self.covariance]
+        scale = self.forgetting + sum(x[i] * base[i] for i in range(3))
         error = y - self.predict(x)
-        self.weights = [max(0.0, w + g * error) for w, g in zip(self.weights, gain, strict=True)]
-        self.covariance = [
-            [
-                min((self.covariance[i][j] - gain[i] * gain_base[j]) / self.forgetting, _COVARIANCE_LIMIT)
-                for j in range(3)
-            ]
-            for i in range(3)
-        ]
+        self.weights = [w + b / scale * error for w, b in zip(self.weights, base, strict=True)]
+        self.covariance = self._forget(
+            [[self.covariance[i][j] - base[i] * base[j] / scale for j in range(3)] for i in range(3)]
+        )
         self.observations += 1
 
+    def _forget(self, covariance: list[list[float]]) -> list[list[float]]:
+        """Old observations count less, but only while no direction's uncertainty outgrows the one at
+        the start: a load that never varies would blow it up otherwise. Kept symmetric against rounding."""
+        bounded = all(covariance[i][i] / self.forgetting <= _UNCERTAINTY[i] for i in range(3))
+        divisor = 2.0 * (self.forgetting if bounded else 1.0)
+        return [[(covariance[i][j] + covariance[j][i]) / divisor for j in range(3)] for i in range(3)]
 
-_COVARIANCE_LIMIT = 1e4
+
 _SPIKE = 3.0
 _SPIKES_IGNORED_AFTER = 8
 

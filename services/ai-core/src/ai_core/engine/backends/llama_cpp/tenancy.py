@@ -23,14 +23,14 @@ class Tenancy:
         self.pauses = 0
 
     def settle(self, sequences: dict[int, Running]) -> None:
-        """Before a step: make room for the next token of everyone who decodes, then let in whom
-        there is room for."""
-        self._make_room_for_decodes(sequences)
+        """Before a step: let in whom there is room for, then make room for the next token of
+        everyone who decodes."""
         paused = [running for running in sequences.values() if running.paused]
         if paused:
             self._resume(sequences, paused)
         else:
-            self._admit(sequences)
+            self.admit(sequences)
+        self._make_room_for_decodes(sequences)
 
     def make_room_for_prefill(self, sequences: dict[int, Running], wanted: int) -> int:
         """Free cells for prompt tokens, evicting up to ``wanted``. When there are none at all and
@@ -45,9 +45,9 @@ class Tenancy:
 
     def forget(self, running: Running) -> None:
         """A sequence ended while it was paused, or is to lose its copy."""
-        if running.saved is not None:
+        if running.saved is not None and running.saved.state is not None:
             self._bytes_left += len(running.saved.state)
-            running.saved = None
+        running.saved = None
 
     def _make_room_for_decodes(self, sequences: dict[int, Running]) -> None:
         while not self._cache.make_room(sum(running.decodes for running in sequences.values())):
@@ -55,27 +55,32 @@ class Tenancy:
                 return
 
     def _give_way(self, sequences: dict[int, Running]) -> bool:
-        """Pause one, or as the last resort drop what the paused ones still hold. False: neither."""
+        """Pause one, or as the last resort drop what somebody outside still holds. False: neither."""
         chosen = choose_paused([running.tenant() for running in _active(sequences.values())])
         if chosen is not None:
             self._pause(sequences[chosen])
             return True
-        for running in sequences.values():
-            if running.paused and running.computed:
-                self._drop(running)
-                return True
-        return False
+        return self._drop_a_holder(sequences.values())
+
+    def _drop_a_holder(self, sequences: Iterable[Running]) -> bool:
+        """Of those who wait for room and hold some of it meanwhile (a shared prefix): the least urgent
+        lets go. False: nobody holds any."""
+        outside = [r for r in sequences if (r.paused or not r.entered) and self._cache.holds(r.slot)]
+        if not outside:
+            return False
+        self._drop(min(outside, key=lambda r: (r.entered, r.priority, -r.admitted)))
+        return True
 
     def _pause(self, running: Running) -> None:
         self.pauses += 1
         running.paused = True
         private = self._cache.private_tail(running.slot)
-        saved = self._cache.pause(running.slot, running.uncommitted) if private else None
+        saved = self._cache.pause(running.slot, running.uncommitted, self._bytes_left) if private else None
         running.committed = running.computed
         if saved is None:
             return
         running.committed = saved.start
-        if len(saved.state) > self._bytes_left:
+        if saved.state is None:
             self._drop(running)
             return
         running.saved = saved
@@ -94,52 +99,53 @@ class Tenancy:
         running = sequences[chosen]
         saved = running.saved
         needed = saved.end - saved.start if saved else running.remaining
-        count = len(_active(sequences.values()))
-        if not may_enter(self._cache.free + self._cache.evictable(), needed, count):
+        active = _active(sequences.values())
+        if not may_enter(self._room(active), needed, len(active)):
             return
         if saved is None:
             self._reenter(running)
-        elif self._find_room(needed, count, [other for other in paused if other is not running]):
+            running.paused = False
+        elif self._find_room(needed, not active, [r for r in sequences.values() if r is not running]):
             self._restore(running, saved)
 
-    def _find_room(self, cells: int, active: int, others: list[Running]) -> bool:
-        """Room for a returning sequence. When nobody else runs, paused ones lose what they still hold."""
+    def _room(self, active: list[Running]) -> int:
+        """Cells for newcomers: what is free or can be, less what those inside still have to compute."""
+        expected = sum(running.remaining for running in active if running.prefills)
+        return self._cache.free + self._cache.evictable() - expected
+
+    def _find_room(self, cells: int, nobody_runs: bool, others: list[Running]) -> bool:
+        """Room for a returning sequence. When nobody runs, those outside lose what they still hold."""
         while not self._cache.make_room(cells):
-            holder = next((other for other in others if other.computed), None)
-            if active or holder is None:
+            if not nobody_runs or not self._drop_a_holder(others):
                 return False
-            self._drop(holder)
         return True
 
     def _reenter(self, running: Running) -> None:
-        """Back without a copy: what others hold of it by now is shared, the rest computed anew."""
-        if running.computed == 0:
+        """Without anything in the cache: what others hold of it by now is shared, the rest is computed."""
+        if self._cache.holds(running.slot) == 0:
             self._cache.release(running.slot)
             known = running.tokens(0, running.known)
             running.slot, running.computed = self._cache.enter(running.sequence.namespace, known)
             running.committed = running.computed
-        running.paused = False
 
     def _restore(self, running: Running, saved: Saved) -> None:
         if self._cache.resume(running.slot, saved, running.tokens(saved.start, saved.end)):
             self.forget(running)
             running.committed = saved.end
+            running.paused = False
         else:
+            # Still paused, with nothing: the next step lets it in as one that has to be computed.
             self._drop(running)
-        running.paused = False
 
-    def _admit(self, sequences: dict[int, Running]) -> None:
+    def admit(self, sequences: dict[int, Running]) -> None:
+        """Let sequences enter while there is room for their prompts."""
         waiting = [running for running in sequences.values() if not running.entered]
-        if not waiting:
-            return
-        count = len(_active(sequences.values()))
-        room = self._cache.free + self._cache.evictable()
         for running in sorted(waiting, key=Running.service_order):
-            if not may_enter(room, running.remaining, count):
+            self._reenter(running)
+            active = _active(sequences.values())
+            if not may_enter(self._room(active), running.remaining, len(active)):
                 return
             running.entered = True
-            count += 1
-            room -= running.remaining
 
 
 def _active(sequences: Iterable[Running]) -> list[Running]:
