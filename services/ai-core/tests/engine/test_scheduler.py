@@ -159,7 +159,7 @@ def test_costs_are_learned() -> None:
 
 
 def test_costs_stay_learned_over_a_long_varied_service() -> None:
-    cost, random = StepCost(), Random(7)
+    cost, random = StepCost(), Random(7)  # noqa: S311 - no secret
     for _ in range(5000):
         rows = random.choice((1, 1, 4, 8, 8, 8, 16, 16, 40))
         load = Load(rows, rows * random.randint(50, 1000))

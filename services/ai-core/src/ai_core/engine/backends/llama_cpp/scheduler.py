@@ -24,7 +24,7 @@ LONGEST_CALL_MS = 3_000.0
 """Nobody can join, leave or be heard during a call."""
 SMALLEST_CHUNK = 8
 """Progress is made even where the target leaves no room."""
-AUTO_TARGET_FACTOR = 2.4
+AUTO_TARGET_FACTOR = 1.9
 """Without a target in milliseconds, a step may take this many times what its decodes take alone."""
 _MIXED_CHUNKS = (56, 48, 40, 32, 24, 16, 8)
 _TILED_CHUNKS = (512, 384, 256, 192, 128, 64)
