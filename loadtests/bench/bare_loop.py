@@ -12,6 +12,7 @@ import ctypes
 import json
 import sys
 import time
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -40,7 +41,7 @@ def measure(context: object, sequences: int, steps: int, depth: int) -> float:
     """Tokens per second of ``steps`` decodes of ``sequences`` rows each, from ``depth`` on."""
     memory = lib.llama_get_memory(context)
     lib.llama_memory_clear(memory, True)
-    batch = lib.llama_batch_init(512, 0, 1)
+    batch: Any = lib.llama_batch_init(512, 0, 1)
     for sequence in range(sequences):
         _fill(batch, [(sequence, position) for position in range(depth)], last_only=True)
         lib.llama_decode(context, batch)
@@ -58,15 +59,14 @@ def measure(context: object, sequences: int, steps: int, depth: int) -> float:
     return sequences * steps / elapsed
 
 
-def _fill(batch: lib.llama_batch, rows: list[tuple[int, int]], *, last_only: bool = False) -> None:
+def _fill(batch: Any, rows: list[tuple[int, int]], *, last_only: bool = False) -> None:
     tokens = np.random.default_rng(len(rows)).integers(0, 1000, len(rows))
     batch.n_tokens = len(rows)
     for row, (sequence, position) in enumerate(rows):
         batch.token[row] = int(tokens[row])
         batch.pos[row] = position
         batch.n_seq_id[row] = 1
-        sequence_ids = batch.seq_id[row]
-        sequence_ids[0] = sequence
+        batch.seq_id[row][0] = sequence
         batch.logits[row] = not last_only or row == len(rows) - 1
 
 

@@ -153,7 +153,12 @@ def test_suspects_are_named_before_the_step_that_they_might_crash() -> None:
     world.submit(1)
     said_before_step: list[list[int]] = []
     step = world.backend.step
-    world.backend.step = lambda: (said_before_step.append(world.started()), step())[1]  # type: ignore[method-assign]
+
+    def noting_step() -> StepResult:
+        said_before_step.append(world.started())
+        return step()
+
+    world.backend.step = noting_step  # type: ignore[method-assign]
     world.run()
     assert said_before_step[0] == [1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -18,9 +19,7 @@ def recipe() -> Iterator[tuple[ModuleType, ModuleType]]:
     """The corpus and its examination; the recipe is no installed package."""
     sys.path.insert(0, str(ROOT / "models/neo-demo"))
     try:
-        from recipe import corpus, evaluate
-
-        yield corpus, evaluate
+        yield importlib.import_module("recipe.corpus"), importlib.import_module("recipe.evaluate")
     finally:
         sys.path.remove(str(ROOT / "models/neo-demo"))
 

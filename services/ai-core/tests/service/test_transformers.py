@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,7 @@ def to_transformers() -> Iterator[Any]:
     """Of the demo model's recipe, which is no installed package."""
     sys.path.insert(0, str(ROOT / "models/neo-demo"))
     try:
-        from recipe.transformers_twin import to_transformers
-
-        yield to_transformers
+        yield importlib.import_module("recipe.transformers_twin").to_transformers
     finally:
         sys.path.remove(str(ROOT / "models/neo-demo"))
 
@@ -31,8 +30,9 @@ def test_our_engine_and_transformers_agree(start: Start, to_transformers: Any, t
 
     write_f32_twin(DEMO_MODEL, tmp_path / "neo-demo-f32.gguf")
     to_transformers(DEMO_MODEL, tmp_path / "twin")
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "twin")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "twin", dtype="float32")
+    # transformers' own annotations do not know what these two return here.
+    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "twin")
+    model: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "twin", dtype="float32")
     server = start(MODEL_PATH=str(tmp_path / "neo-demo-f32.gguf"))
     for question in QUESTIONS:
         inputs = tokenizer.apply_chat_template(
