@@ -51,7 +51,7 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         sequence_ids=sequence_ids,
         max_sequences=config.max_sequences,
         context_length=min(length, context.cells),
-        limits=Limits(itl_target_ms=config.itl_target_ms),
+        limits=Limits(itl_target_ms=config.itl_target_ms, tiles=settings.kv_type == "f16"),
         pause_bytes=config.pause_bytes,
     )
     return Loaded(backend, model.vocabulary, model.description, model.parameters, model.weights_bytes)

@@ -22,11 +22,11 @@ BURST_STRETCH = 4.0
 """… unless that takes more than so many times the wanted inter-token time."""
 LONGEST_CALL_MS = 3_000.0
 """Nobody can join, leave or be heard during a call."""
-SMALLEST_CHUNK = 8
+SMALLEST_CHUNK = 4
 """Progress is made even where the target leaves no room."""
 AUTO_TARGET_FACTOR = 1.9
 """Without a target in milliseconds, a step may take this many times what its decodes take alone."""
-_MIXED_CHUNKS = (56, 48, 40, 32, 24, 16, 8)
+_MIXED_CHUNKS = (56, 48, 40, 32, 24, 16, 12, 8, 6, 4)
 _TILED_CHUNKS = (512, 384, 256, 192, 128, 64)
 
 
@@ -76,6 +76,9 @@ class Limits:
 
     rows: int = 512
     itl_target_ms: float = 0.0
+    tiles: bool = True
+    """Whether attention works in tiles from 64 rows on (F16 does, BF16 does not): only then is a large
+    slice a call of its own."""
 
 
 def plan_step(
@@ -99,9 +102,11 @@ def plan_step(
     mixed_room = min(TILE_ROWS - 1 - load.rows, room)
     first = prefills[0]
     if first.remaining <= _burst(first, cost, limits):
-        _plan_short(plan, prefills, cost, load, budget, mixed_room, min(limits.rows, room))
+        rows = min(_rows_in_time(prefills, cost, limits.rows - len(decodes)), room)
+        _plan_short(plan, prefills, cost, load, budget, mixed_room, rows)
     else:
-        _plan_long(plan, first, cost, load, budget, mixed_room, min(limits.rows, room))
+        _plan_long(plan, first, cost, load, budget, mixed_room, min(limits.rows - len(decodes), room))
+    plan.separate = plan.separate and limits.tiles
     return plan
 
 
@@ -161,20 +166,19 @@ def _plan_short(
     mixed_room: int,
     room: int,
 ) -> None:
-    """Whole short prompts: beside the decodes while they fit, else the first one by itself."""
-    first = prefills[0]
-    tokens = min(first.remaining, room)
-    if tokens > mixed_room:
-        plan.chunks, plan.separate = [Chunk(first.id, tokens)], True
+    """Whole short prompts: beside the decodes while they fit there within the budget. Otherwise all that
+    wait go at once: they then run side by side from their first token to their last, where one after
+    the other would leave each step half empty."""
+    short = [view for view in prefills if view.remaining <= BURST_TOKENS]
+    grown = load
+    for view in short:
+        grown = grown.plus(view.remaining, view.depth)
+    tokens = sum(view.remaining for view in short)
+    if tokens <= mixed_room and cost.predict(grown) - cost.predict(load) <= budget:
+        plan.chunks = [Chunk(view.id, view.remaining) for view in short]
         return
-    alone = cost.predict(load)
-    for view in prefills:
-        grown = load.plus(view.remaining, view.depth)
-        fits = view.remaining <= mixed_room and cost.predict(grown) - alone <= budget
-        if plan.chunks and not fits:
-            return
-        plan.chunks.append(Chunk(view.id, min(view.remaining, mixed_room)))
-        load, mixed_room = grown, mixed_room - view.remaining
+    plan.chunks = _fill(short, room)
+    plan.separate = sum(chunk.tokens for chunk in plan.chunks) > mixed_room
 
 
 def _plan_long(
