@@ -24,7 +24,14 @@ FRAME_HEADER = struct.Struct(">I")
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 RefusalCode = Literal[
-    "context_length_exceeded", "template_error", "invalid_parameter", "invalid_prompt", "queue_full"
+    "context_length_exceeded",
+    "template_error",
+    "invalid_parameter",
+    "invalid_prompt",
+    "invalid_json_schema",
+    "invalid_grammar",
+    "model_not_capable",
+    "queue_full",
 ]
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -55,6 +62,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How keys and values are stored: ``f16``, ``bf16``, or ``auto``."""
     pause_bytes: int = 512 * 1024 * 1024
     """RAM for the state of paused sequences."""
+    kind: Literal["auto", "generation", "embedding"] = "auto"
+    """What the model does; ``auto``: as its metadata says."""
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    """How an embedding model makes one vector of many; ``auto``: as its metadata says."""
+    matryoshka: bool = False
+    """Whether the first numbers of the model's vectors are vectors of their own, so that callers may ask
+    for shorter ones (Matryoshka representation learning, arXiv 2205.13147). No metadata says so."""
+    max_prompt_tokens: int = 0
+    """Longer prompts are refused; 0: as long as the context allows."""
     log_level: str = "info"
 
 
@@ -86,15 +102,31 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ignore_eos: bool = False
 
 
+class Grammar(msgspec.Struct, frozen=True):
+    """What an answer has to look like; the engine compiles it before it accepts the request."""
+
+    kind: Literal["json_object", "json_schema", "gbnf"]
+    text: str = ""
+    """The schema as JSON text, or the grammar; empty for ``json_object``."""
+
+
 class Submit(Message, frozen=True, kw_only=True, tag="submit"):
-    """A request. Exactly one of ``messages`` (the chat template applies) and ``prompt`` (raw text)."""
+    """A request. Exactly one of ``messages`` (the chat template applies), ``prompt`` (raw text) and
+    ``inputs`` (texts or token ids to be embedded)."""
 
     id: int
     messages: list[ChatMessage] | None = None
     prompt: str | None = None
+    inputs: list[str | list[int]] | None = None
+    dimensions: int | None = None
+    """Length of the vectors for ``inputs``; None: the model's own."""
     sampling: Sampling = Sampling()
     max_tokens: int = 512
     stop: list[str] = []
+    grammar: Grammar | None = None
+    logprobs: int | None = None
+    """How many of the likeliest tokens are reported beside each generated one (0: only that one);
+    None: no probabilities at all."""
     priority: int = 0
     """Higher goes first. 0 is the default class."""
     fairness_key: str = ""
@@ -148,6 +180,11 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     prefix: Literal["any", "snapshot", "none"]
     load_seconds: float
     weights_bytes: int
+    kind: Literal["generation", "embedding"] = "generation"
+    dimensions: int = 0
+    """Length of an embedding model's vectors."""
+    pooling: str = ""
+    """Of an embedding model: ``mean``, ``cls`` or ``last``."""
 
 
 class LoadFailed(Message, frozen=True, tag="load_failed"):
@@ -173,12 +210,33 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     message: str
 
 
+class Alternative(msgspec.Struct, frozen=True, array_like=True):
+    """A token that might have come. ``logprob`` is the natural logarithm of its probability by the
+    model's raw logits: temperature 1, before filters, biases, penalties and grammars."""
+
+    token: bytes
+    """May end inside a UTF-8 character. Of a control token: the text that stands for it in templates."""
+    logprob: float
+    control: bool = False
+
+
+class TokenLogprob(Alternative, frozen=True, array_like=True):
+    """A generated token; ``top`` are the likeliest ones in its place, likeliest first."""
+
+    top: list[Alternative] = []
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
-    """New text of one request in this step. ``text`` may be empty while text is held back."""
+    """New text of one request in this step. ``text`` may be empty while text is held back.
+
+    ``logprobs`` belongs to the text: a token's entry comes with its last character; None unless the
+    request asks for it.
+    """
 
     id: int
     text: str
     tokens: int
+    logprobs: list[TokenLogprob] | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True):
@@ -192,13 +250,17 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     cached_prompt_tokens: int
     queue_seconds: float
     prefill_seconds: float
+    logprobs: list[TokenLogprob] | None = None
+    """As in :class:`Delta`, for ``text``."""
+    vectors: bytes = b""
+    """For ``inputs``: one vector of length 1 after the other, as 32-bit floats in this machine's order."""
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True):
     """The engine could not finish this request; others are not concerned."""
 
     id: int
-    code: Literal["timeout", "decode_error", "shutting_down"]
+    code: Literal["timeout", "decode_error", "grammar_too_complex", "shutting_down"]
     message: str
 
 
