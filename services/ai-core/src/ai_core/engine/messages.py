@@ -16,7 +16,7 @@ ended before. Every frame from the engine is a sign of life.
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -26,6 +26,8 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 RefusalCode = Literal[
     "context_length_exceeded",
     "template_error",
+    "tools_not_supported",
+    "template_option_not_supported",
     "invalid_parameter",
     "invalid_prompt",
     "invalid_json_schema",
@@ -33,7 +35,7 @@ RefusalCode = Literal[
     "model_not_capable",
     "queue_full",
 ]
-FinishReason = Literal["stop", "length", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="t"):
@@ -74,11 +76,49 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "info"
 
 
+class Tool(msgspec.Struct, frozen=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    """A JSON schema of an object; empty: the function takes nothing."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """A call of a function. ``arguments`` is what the model wrote: JSON, if it did well."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One turn of a conversation, as the chat template sees it."""
+    """One turn of a conversation, as the chat template sees it. The fields after ``content`` are for
+    assistants that called functions or thought aloud, and for the functions' results (role ``tool``)."""
 
     role: str
     content: str
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str = ""
+    name: str = ""
+    """Of a result: the function's name."""
+    reasoning: str = ""
+
+
+class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a chat template beside the messages, and how calls of functions are asked for."""
+
+    tools: list[Tool] = []
+    tool_choice: Literal["auto", "required"] = "auto"
+    forced_tool: str = ""
+    """The name of the one function that must be called."""
+    parallel_tool_calls: bool = True
+    """False: an answer ends with its first call."""
+    reasoning_effort: str = ""
+    """``none`` switches thinking off; other words are for templates that know them."""
+    template_options: dict[str, bool | int | float | str] = {}
+    """Variables of the template, e.g. ``enable_thinking``; one that it does not read is refused."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +163,8 @@ class Submit(Message, frozen=True, kw_only=True, tag="submit"):
     sampling: Sampling = Sampling()
     max_tokens: int = 512
     stop: list[str] = []
+    """Looked for in the text only, not in reasoning and calls."""
+    chat: ChatOptions = ChatOptions()
     grammar: Grammar | None = None
     logprobs: int | None = None
     """How many of the likeliest tokens are reported beside each generated one (0: only that one);
@@ -177,6 +219,10 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     vocabulary: int
     parameters: int
     has_chat_template: bool
+    supports_tools: bool = False
+    """The chat template takes functions, and we can read the calls that such models write."""
+    supports_reasoning: bool = False
+    """The chat template knows thoughts; they come apart from the text."""
     prefix: Literal["any", "snapshot", "none"]
     load_seconds: float
     weights_bytes: int
@@ -226,6 +272,16 @@ class TokenLogprob(Alternative, frozen=True, array_like=True):
     top: list[Alternative] = []
 
 
+class CallPiece(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of a function call. A call's first piece has its name, and each may have more of its
+    arguments; calls come one after the other."""
+
+    index: int
+    """Of the call in its answer, from 0."""
+    name: str = ""
+    arguments: str = ""
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
     """New text of one request in this step. ``text`` may be empty while text is held back.
 
@@ -237,6 +293,9 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     text: str
     tokens: int
     logprobs: list[TokenLogprob] | None = None
+    reasoning: str = ""
+    """Comes before any text."""
+    calls: list[CallPiece] = []
 
 
 class Finished(msgspec.Struct, frozen=True, array_like=True):
@@ -252,6 +311,10 @@ class Finished(msgspec.Struct, frozen=True, array_like=True):
     prefill_seconds: float
     logprobs: list[TokenLogprob] | None = None
     """As in :class:`Delta`, for ``text``."""
+    reasoning: str = ""
+    calls: list[CallPiece] = []
+    reasoning_tokens: int = 0
+    """Of ``completion_tokens``."""
     vectors: bytes = b""
     """For ``inputs``: one vector of length 1 after the other, as 32-bit floats in this machine's order."""
 
