@@ -325,6 +325,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True):
     id: int
     code: Literal["timeout", "decode_error", "grammar_too_complex", "shutting_down"]
     message: str
+    parameter: str | None = None
+    """The field at fault, where the request itself is (``grammar_too_complex``)."""
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):

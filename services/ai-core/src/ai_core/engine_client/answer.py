@@ -6,7 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ai_core.engine.messages import Delta, Finished, Submit
+from msgspec import structs
+
+from ai_core.engine.messages import Delta, Finished, Submit, TokenLogprob
 from ai_core.errors import EngineUnavailable, GenerationFailed, NeoError
 
 BUFFERED_EVENTS = 512
@@ -47,6 +49,7 @@ class InFlight:
         self._limit = limit
         self._events: deque[Delta | Finished] = deque()
         self._held_tokens = 0
+        self._held_logprobs: list[TokenLogprob] = []
         self._ended = False
         self._cancelled = False
         self._error: NeoError | None = None
@@ -63,15 +66,19 @@ class InFlight:
         self.started = True
         if not delta.text:
             self._held_tokens += delta.tokens
+            self._held_logprobs += delta.logprobs or ()
             return
         if self._held_tokens:
-            delta = Delta(delta.id, delta.text, delta.tokens + self._held_tokens)
+            tokens = delta.tokens + self._held_tokens
+            delta = Delta(delta.id, delta.text, tokens, self._with_held(delta.logprobs))
             self._held_tokens = 0
         self.shown = True
         self._buffer(delta)
 
     def finish(self, finished: Finished) -> None:
         """The engine's last word: the answer is complete."""
+        if self._held_logprobs:
+            finished = structs.replace(finished, logprobs=self._with_held(finished.logprobs))
         self._buffer(finished)
         self._end()
 
@@ -102,6 +109,12 @@ class InFlight:
                 return None
             await self._more()
         return self._events.popleft()
+
+    def _with_held(self, logprobs: list[TokenLogprob] | None) -> list[TokenLogprob] | None:
+        if not self._held_logprobs:
+            return logprobs
+        held, self._held_logprobs = self._held_logprobs, []
+        return held + (logprobs or [])
 
     async def _more(self) -> None:
         self._reader = asyncio.get_running_loop().create_future()

@@ -230,6 +230,8 @@ def _failure(failed: Failed) -> NeoError:
     match failed.code:
         case "timeout":
             return DeadlineExceeded(failed.message)
+        case "grammar_too_complex":
+            return InvalidRequest(failed.message, code=failed.code, parameter=failed.parameter)
         case "shutting_down":
             return EngineUnavailable(failed.message, retry_after=1.0)
         case "decode_error":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ai_core.engine.messages import ChatMessage, FinishReason, Sampling, Submit
+from ai_core.engine.messages import ChatMessage, FinishReason, Grammar, Sampling, Submit, TokenLogprob
 
 REST_OF_CONTEXT = 4_096
 """Tokens for a caller who sets no bound of its own: enough for any chat, and an end for loops."""
@@ -21,6 +21,11 @@ class GenerationRequest:
     max_tokens: int | None
     """None: the rest of the context, at most :data:`REST_OF_CONTEXT`."""
     stop: list[str]
+    grammar: Grammar | None = None
+    logprobs: int | None = None
+    """As in ``messages.Submit``."""
+    choices: int = 1
+    """Answers to one prompt; with a seed, choice i has the seed + i."""
     user: str = ""
     """Whom this is for, as the caller calls them: waiting requests take turns by it."""
 
@@ -48,6 +53,8 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     seconds: float
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """One entry per token of the text, where the request asks for them."""
 
 
 def to_submit(request: GenerationRequest, timeout: float) -> Submit:
@@ -59,6 +66,8 @@ def to_submit(request: GenerationRequest, timeout: float) -> Submit:
         sampling=request.sampling,
         max_tokens=REST_OF_CONTEXT if request.max_tokens is None else request.max_tokens,
         stop=request.stop,
+        grammar=request.grammar,
+        logprobs=request.logprobs,
         fairness_key=request.user,
         timeout=timeout,
     )
