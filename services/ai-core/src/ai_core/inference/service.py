@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ai_core.catalog.models import Catalog
@@ -13,6 +13,7 @@ from ai_core.inference.generation import Generation
 from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
 from ai_core.inference.opening import OpenRequests
 from ai_core.inference.requests import GenerationRequest, to_submit
+from ai_core.inference.sources import AnswerSource, EngineSource, Query
 from ai_core.inference.tickets import Tickets
 
 
@@ -30,8 +31,7 @@ class Limits:
 class _Desk:
     """Everything about one model that a request needs."""
 
-    engine: Engine
-    tickets: Tickets
+    source: AnswerSource
     metrics: ModelMetrics
 
 
@@ -54,8 +54,7 @@ class Inference:
         self._limits = limits
         self._clock = clock
         self._desks = {
-            name: _Desk(engine, Tickets(limits.max_sequences, limits.max_queued), metrics.of(name))
-            for name, engine in engines.items()
+            name: self._desk(engine, limits, metrics.of(name)) for name, engine in engines.items()
         }
 
     @asynccontextmanager
@@ -68,30 +67,14 @@ class Inference:
         arrival = self._clock()
         entry = self.catalog.resolve(request.model)
         desk = self._desks[entry.name]
-        with self.requests.enter(), self._ticket(desk.tickets):
-            answer = await desk.engine.submit(to_submit(request, self._limits.request_timeout))
-            try:
-                generation = Generation(answer, entry.name, arrival, desk.metrics, self._clock)
+        with self.requests.enter():
+            query = Query(submit=to_submit(request, self._limits.request_timeout))
+            async with desk.source.open(query) as answer:
                 try:
-                    yield generation
+                    yield Generation(answer, entry.name, arrival, desk.metrics, self._clock)
                 finally:
-                    self._count(desk, generation, arrival)
-            finally:
-                answer.cancel()
+                    desk.metrics.duration.observe(self._clock() - arrival)
 
-    @contextmanager
-    def _ticket(self, tickets: Tickets) -> Iterator[None]:
-        tickets.take(self._clock())
-        try:
-            yield
-        finally:
-            tickets.give_back()
-
-    def _count(self, desk: _Desk, generation: Generation, arrival: float) -> None:
-        now, progress = self._clock(), generation.progress
-        desk.tickets.note_served(now)
-        desk.metrics.duration.observe(now - arrival)
-        desk.metrics.prompt_tokens.inc(progress.prompt_tokens)
-        desk.metrics.generated_tokens.inc(progress.completion_tokens)
-        if progress.queue_seconds is not None:
-            desk.metrics.queue.observe(progress.queue_seconds)
+    def _desk(self, engine: Engine, limits: Limits, metrics: ModelMetrics) -> _Desk:
+        tickets = Tickets(limits.max_sequences, limits.max_queued)
+        return _Desk(EngineSource(engine, tickets, metrics, self._clock), metrics)
