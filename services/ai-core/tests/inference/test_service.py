@@ -79,7 +79,7 @@ def inference(engine: Engine) -> Inference:
 async def test_text_comes_in_pieces_and_then_as_a_whole() -> None:
     service = inference(Engine(Delta(1, "a", 1), Delta(1, "", 1), Delta(1, "b", 1), END))
     async with service.answer(request()) as generation:
-        assert [text async for text in generation] == ["a", "b", "!"]
+        assert [piece.text async for piece in generation] == ["a", "b", "!"]
         completion = await generation.complete()
     assert (completion.text, completion.finish_reason, completion.model) == ("ab!", "stop", "m")
     assert completion.usage.total_tokens == 7

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from ai_core.inference.requests import Completion
+from ai_core.inference.requests import Completion, Piece
 
 encode = msgspec.json.Encoder().encode
 
@@ -20,8 +20,9 @@ class AnswerFormat(Protocol):
     def first(self) -> bytes:
         """What a stream begins with; may be empty."""
 
-    def delta(self, text: str) -> bytes:
-        """A piece of the text. Called once per token and stream, so it is quick."""
+    def delta(self, piece: Piece) -> bytes:
+        """A piece of the answer; empty if its caller shall see nothing of it. Called once per token and
+        stream, so it is quick."""
 
     def last(self, completion: Completion) -> bytes:
         """What a stream ends with."""

@@ -92,8 +92,9 @@ async def _send_stream(generation: Generation, answer_format: AnswerFormat, stre
     await stream.start()
     if first := answer_format.first():
         await stream.write(first)
-    async for text in generation:
-        await stream.write(answer_format.delta(text))
+    async for piece in generation:
+        if events := answer_format.delta(piece):
+            await stream.write(events)
     await stream.write(answer_format.last(await generation.complete()), last=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ai_core.api.answer_format import encode
 from ai_core.api.event_stream import event
-from ai_core.inference.requests import Completion
+from ai_core.inference.requests import Completion, Piece
 
 
 def utc_now() -> datetime:
@@ -44,9 +44,9 @@ class NativeFormat:
         """Nothing: the first event is the first text."""
         return b""
 
-    def delta(self, text: str) -> bytes:
+    def delta(self, piece: Piece) -> bytes:
         """One event."""
-        return b'data: {"delta":' + encode(text) + b"}\n\n"
+        return b'data: {"delta":' + encode(piece.text) + b"}\n\n" if piece.text else b""
 
     def last(self, completion: Completion) -> bytes:
         """One event, known by its field ``response``."""

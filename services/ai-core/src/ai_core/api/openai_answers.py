@@ -6,7 +6,7 @@ from typing import Any
 
 from ai_core.api.answer_format import encode
 from ai_core.api.event_stream import event
-from ai_core.inference.requests import Completion, Usage
+from ai_core.inference.requests import Completion, Piece, Usage
 
 DONE = b"data: [DONE]\n\n"
 
@@ -37,9 +37,9 @@ class OpenAIFormat:
         """The chunk that names the role."""
         return event(encode(self._chunk({"role": "assistant", "content": "", "refusal": None}, None)))
 
-    def delta(self, text: str) -> bytes:
+    def delta(self, piece: Piece) -> bytes:
         """A chunk with text."""
-        return self._before + encode(text) + self._after
+        return self._before + encode(piece.text) + self._after if piece.text else b""
 
     def last(self, completion: Completion) -> bytes:
         """The chunk with the reason of the end, the one with token counts if asked for, and ``[DONE]``."""

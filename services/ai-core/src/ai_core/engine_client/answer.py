@@ -64,13 +64,13 @@ class InFlight:
         """New tokens. Those that bring no text yet are counted with the next text, so that a request
         that shows nothing can be computed anew and its caller sees no token twice."""
         self.started = True
-        if not delta.text:
+        if not (delta.text or delta.reasoning or delta.calls):
             self._held_tokens += delta.tokens
             self._held_logprobs += delta.logprobs or ()
             return
         if self._held_tokens:
             tokens = delta.tokens + self._held_tokens
-            delta = Delta(delta.id, delta.text, tokens, self._with_held(delta.logprobs))
+            delta = structs.replace(delta, tokens=tokens, logprobs=self._with_held(delta.logprobs))
             self._held_tokens = 0
         self.shown = True
         self._buffer(delta)

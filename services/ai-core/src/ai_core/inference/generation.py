@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from ai_core.engine.messages import Finished
-from ai_core.engine_client.port import Answer
+from ai_core.engine.messages import Delta, Finished
 from ai_core.errors import GenerationFailed
 from ai_core.inference.metrics import ModelMetrics
-from ai_core.inference.requests import Completion, Usage
+from ai_core.inference.requests import Completion, Piece, Usage
+from ai_core.inference.sources import SourcedAnswer
+from ai_core.inference.tool_calls import ToolCalls
 
 
 @dataclass(slots=True)
@@ -27,36 +28,45 @@ class Progress:
 
 
 class Generation:
-    """Iterate to get pieces of text, none of them empty; then ``completion`` holds the whole answer.
+    """Iterate to get pieces, none of them empty; then ``completion`` holds the whole answer.
 
     The iteration raises a NeoError where the answer broke off.
     """
 
     def __init__(
-        self, answer: Answer, model: str, arrival: float, metrics: ModelMetrics, clock: Callable[[], float]
+        self,
+        answer: SourcedAnswer,
+        model: str,
+        arrival: float,
+        metrics: ModelMetrics,
+        clock: Callable[[], float],
     ) -> None:
         self._events = aiter(answer)
         self._metrics = metrics
         self._clock = clock
         self._arrival = arrival
         self._last_text_at = arrival
+        self._seen = False
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls = ToolCalls()
         self.progress = Progress(model, answer.prompt_tokens)
         self.completion: Completion | None = None
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> str:
+    async def __anext__(self) -> Piece:
         while self.completion is None:
             event = await anext(self._events)
+            piece = self._piece(event)
             if isinstance(event, Finished):
                 self._finish(event)
             else:
                 self.progress.completion_tokens += event.tokens
-            if event.text:
-                self._note_text(event.text)
-                return event.text
+            if piece is not None:
+                self._note_time()
+                return piece
         raise StopAsyncIteration
 
     async def complete(self) -> Completion:
@@ -67,15 +77,23 @@ class Generation:
             raise GenerationFailed("The answer broke off. Try again.")
         return self.completion
 
-    def _note_text(self, text: str) -> None:
+    def _piece(self, event: Delta | Finished) -> Piece | None:
+        if event.text:
+            self._texts.append(event.text)
+        if not event.reasoning and not event.calls:
+            return Piece(event.text) if event.text else None
+        self._thoughts.append(event.reasoning)
+        return Piece(event.text, event.reasoning, self._calls.add(event.calls))
+
+    def _note_time(self) -> None:
         now = self._clock()
-        if self._texts:
+        if self._seen:
             self._metrics.inter_token.observe(now - self._last_text_at)
         else:
             self.progress.first_token_seconds = now - self._arrival
             self._metrics.first_token.observe(now - self._arrival)
         self._last_text_at = now
-        self._texts.append(text)
+        self._seen = True
 
     def _finish(self, event: Finished) -> None:
         self.progress.finish_reason = event.reason
@@ -86,8 +104,15 @@ class Generation:
             raise GenerationFailed("The answer was stopped before its end. Try again.", code="cancelled")
         self.completion = Completion(
             model=self.progress.model,
-            text="".join(self._texts) + event.text,
+            text="".join(self._texts),
             finish_reason=event.reason,
-            usage=Usage(event.prompt_tokens, event.completion_tokens, event.cached_prompt_tokens),
+            usage=Usage(
+                event.prompt_tokens,
+                event.completion_tokens,
+                event.cached_prompt_tokens,
+                event.reasoning_tokens,
+            ),
             seconds=self._clock() - self._arrival,
+            reasoning="".join(self._thoughts),
+            tool_calls=self._calls.whole(),
         )

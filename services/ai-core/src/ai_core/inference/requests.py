@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ai_core.engine.messages import ChatMessage, FinishReason, Grammar, Sampling, Submit, TokenLogprob
+from ai_core.engine.messages import (
+    ChatMessage,
+    ChatOptions,
+    FinishReason,
+    Grammar,
+    Sampling,
+    Submit,
+    TokenLogprob,
+    ToolCall,
+)
 
 REST_OF_CONTEXT = 4_096
 """Tokens for a caller who sets no bound of its own: enough for any chat, and an end for loops."""
@@ -21,6 +30,8 @@ class GenerationRequest:
     max_tokens: int | None
     """None: the rest of the context, at most :data:`REST_OF_CONTEXT`."""
     stop: list[str]
+    chat: ChatOptions = ChatOptions()
+    """Tools, and options of the chat template."""
     grammar: Grammar | None = None
     logprobs: int | None = None
     """As in ``messages.Submit``."""
@@ -37,11 +48,33 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_prompt_tokens: int
+    reasoning_tokens: int = 0
+    """Of the completion's; counted whether the caller wants to see them or not."""
 
     @property
     def total_tokens(self) -> int:
         """Prompt and completion."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class CallPart:
+    """A piece of a function call: the first one of a call has its id and name."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What an answer grows by; never empty. Within one piece, reasoning comes before text and text
+    before calls."""
+
+    text: str = ""
+    reasoning: str = ""
+    calls: tuple[CallPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +88,9 @@ class Completion:
     seconds: float
     logprobs: tuple[TokenLogprob, ...] | None = None
     """One entry per token of the text, where the request asks for them."""
+    reasoning: str = ""
+    """What the model thought before it answered. The edge leaves it out unless it is asked for."""
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 def to_submit(request: GenerationRequest, timeout: float) -> Submit:
@@ -66,6 +102,7 @@ def to_submit(request: GenerationRequest, timeout: float) -> Submit:
         sampling=request.sampling,
         max_tokens=REST_OF_CONTEXT if request.max_tokens is None else request.max_tokens,
         stop=request.stop,
+        chat=request.chat,
         grammar=request.grammar,
         logprobs=request.logprobs,
         fairness_key=request.user,
