@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workspace_setup import commands, llama, stages
+from workspace_setup import commands, llama, servers, stages
 from workspace_setup.errors import SetupError
 from workspace_setup.system import Interpreter
 from workspace_setup.workspace import Workspace
@@ -38,6 +38,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(commands, "run", pretend)
     monkeypatch.setattr(llama, "build", lambda workspace, entry, label: None)
     monkeypatch.setattr(llama, "install", lambda workspace, entry: None)
+    monkeypatch.setattr(servers, "missing", list)
     return workspace
 
 
@@ -117,6 +118,22 @@ def test_a_failed_compilation_leaves_the_environment_good(
         with pytest.raises(SetupError):
             set_up(workspace, with_tests=False)
     assert set_up(workspace, with_tests=False) == ["llama", "own"]
+
+
+def test_servers_are_for_the_tests_only_and_looked_for_each_time(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    absent = ["Redis"]
+    monkeypatch.setattr(servers, "missing", lambda: list(absent))
+    monkeypatch.setattr(servers, "install", lambda log: absent.clear())
+    assert set_up(workspace, with_tests=False) == RUN
+    assert set_up(workspace, with_tests=True) == ["servers", "test", "torch"]
+    assert pending(workspace, with_tests=True) == []
+    marker = workspace.environment / "marker"
+    marker.touch()
+    absent.append("Redis")
+    assert set_up(workspace, with_tests=True) == ["servers"]
+    assert marker.exists()
 
 
 def test_an_environment_of_another_origin_is_replaced(workspace: Workspace) -> None:

@@ -48,7 +48,7 @@ def test_packages_are_named_once() -> None:
 
 
 def test_the_sentence_says_what_and_how(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "_may_install", lambda: False)
+    monkeypatch.setattr(system, "may_install", lambda: False)
     monkeypatch.setattr(system, "_os_release", lambda: "ID=debian\n")
     monkeypatch.setattr(system, "inspect", lambda environ: (None, [PYTHON, VENV, CXX]))
     with pytest.raises(SetupError) as caught:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from workspace_setup import commands, llama, locks
+from workspace_setup import commands, llama, locks, servers
 from workspace_setup.progress import clock_text
 from workspace_setup.system import Interpreter, probe
 from workspace_setup.workspace import Workspace, pip
@@ -27,6 +27,7 @@ class Stage:
     key: str  # changes whenever the stage has to be done again
     install: Callable[[Workspace], None]
     build: Callable[[Workspace, str], None] = lambda workspace, label: None  # before, outside .venv
+    stamped: bool = True  # without a stamp, it is planned only when it has to be done
 
 
 def planned(workspace: Workspace, with_tests: bool) -> list[Stage]:
@@ -49,6 +50,9 @@ def planned(workspace: Workspace, with_tests: bool) -> list[Stage]:
             Stage("test", "tests and linters", _hash(tests), lambda ws: _install_lock(ws, "test", tests)),
             Stage("torch", "torch", _hash(torch), _install_torch),
         ]
+        if servers.missing():
+            # First: what only the user can mend should not wait for a compilation.
+            plan.insert(0, Stage("servers", "servers for the tests", "", _install_servers, stamped=False))
     return plan
 
 
@@ -57,7 +61,7 @@ def pending(workspace: Workspace, with_tests: bool) -> list[Stage]:
     plan = planned(workspace, with_tests)
     if not _usable(workspace):
         return plan
-    return [stage for stage in plan if _stamp(workspace, stage.name) != stage.key]
+    return [stage for stage in plan if not stage.stamped or _stamp(workspace, stage.name) != stage.key]
 
 
 def prepare(workspace: Workspace, interpreter: Interpreter, with_tests: bool) -> None:
@@ -87,9 +91,11 @@ def carry_out(workspace: Workspace, stage: Stage, counter: str) -> None:
     label = f"{counter} {stage.what}"
     print(f"{label} ...", flush=True)
     stage.build(workspace, label)
-    _write_stamp(workspace, stage.name, BEGUN)
+    if stage.stamped:
+        _write_stamp(workspace, stage.name, BEGUN)
     stage.install(workspace)
-    _write_stamp(workspace, stage.name, stage.key)
+    if stage.stamped:
+        _write_stamp(workspace, stage.name, stage.key)
     print(f"{label}: done in {clock_text(time.monotonic() - began)}", flush=True)
 
 
@@ -106,6 +112,10 @@ def _install_own(workspace: Workspace) -> None:
     for path in OWN_PACKAGES:
         arguments += ["-e", str(workspace.root / path)]
     pip(workspace, arguments, "own")
+
+
+def _install_servers(workspace: Workspace) -> None:
+    servers.install(workspace.log("servers"))
 
 
 def _install_torch(workspace: Workspace) -> None:

@@ -20,20 +20,23 @@ C_COMPILERS = ("cc", "gcc", "clang")
 CXX_COMPILERS = ("c++", "g++", "clang++")
 
 # What is missing, and the packages that bring it, by family of distributions.
-PYTHON, VENV, C, CXX, MAKE = (
+PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL = WHAT = (
     "Python 3.11 or later",
     "Python's venv module",
     "a C compiler",
     "a C++ compiler",
     "make",
+    "Redis",
+    "PostgreSQL",
 )
-PACKAGES: Mapping[str, Mapping[str, str]] = {
-    "debian": {PYTHON: "python3", VENV: "python3-venv", C: "gcc", CXX: "g++", MAKE: "make"},
-    "fedora": {PYTHON: "python3", VENV: "python3", C: "gcc", CXX: "gcc-c++", MAKE: "make"},
-    "suse": {PYTHON: "python311", VENV: "python311", C: "gcc", CXX: "gcc-c++", MAKE: "make"},
-    "arch": {PYTHON: "python", VENV: "python", C: "gcc", CXX: "gcc", MAKE: "make"},
-    "alpine": {PYTHON: "python3", VENV: "python3", C: "gcc musl-dev", CXX: "g++", MAKE: "make"},
+_NAMES = {
+    "debian": ("python3", "python3-venv", "gcc", "g++", "make", "redis-server", "postgresql"),
+    "fedora": ("python3", "python3", "gcc", "gcc-c++", "make", "redis", "postgresql-server postgresql"),
+    "suse": ("python311", "python311", "gcc", "gcc-c++", "make", "redis", "postgresql-server postgresql"),
+    "arch": ("python", "python", "gcc", "gcc", "make", "valkey", "postgresql"),
+    "alpine": ("python3", "python3", "gcc musl-dev", "g++", "make", "redis", "postgresql postgresql-client"),
 }
+PACKAGES: Mapping[str, Mapping[str, str]] = {name: dict(zip(WHAT, names)) for name, names in _NAMES.items()}
 FAMILIES = {
     "ubuntu": "debian",
     "rhel": "fedora",
@@ -66,11 +69,11 @@ class Interpreter:
 def ensure_system(log: Path) -> Interpreter:
     """Find everything, installing what is missing where that is ours to do. Raises SetupError."""
     interpreter, missing = inspect(os.environ)
-    if missing and _may_install():
-        _install(missing, log)
+    if missing and may_install():
+        install(missing, log)
         interpreter, missing = inspect(os.environ)
     if missing or interpreter is None:
-        raise SetupError(_sentence(missing, family(_os_release())))
+        raise SetupError(sentence(missing))
     return interpreter
 
 
@@ -128,12 +131,14 @@ def _found_interpreters(wanted: str | None) -> list[Interpreter]:
     return [found for found in map(probe, dict.fromkeys(names)) if found is not None]
 
 
-def _may_install() -> bool:
+def may_install() -> bool:
+    """Whether packages can be had without asking anybody."""
     return os.geteuid() == 0 and family(_os_release()) == "debian" and shutil.which("apt-get") is not None
 
 
-def _install(missing: Sequence[str], log: Path) -> None:
-    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+def install(missing: Sequence[str], log: Path, **environment: str) -> None:
+    """Install with apt-get; ``environment`` is for the packages' scripts. Raises SetupError."""
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **environment}
     print(f"Installing with apt-get: {', '.join(package_names(missing, 'debian'))}")
     failure = f"apt-get failed; the whole log is {log}."
     commands.run(["apt-get", "update"], log, failure, environ)
@@ -151,7 +156,9 @@ def _apt_has(name: str) -> bool:
     return subprocess.run(["apt-cache", "show", name], capture_output=True, check=False).returncode == 0
 
 
-def _sentence(missing: Sequence[str], distribution: str | None) -> str:
+def sentence(missing: Sequence[str]) -> str:
+    """What is missing and how to get it here, for a person."""
+    distribution = family(_os_release())
     what = " and ".join(filter(None, [", ".join(missing[:-1]), *missing[-1:]]))
     verb = "is" if len(missing) == 1 else "are"
     names = " ".join(package_names(missing, distribution or "debian"))

@@ -28,6 +28,13 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.fixture
+def children_before() -> list[psutil.Process]:
+    """Servers that other tests share."""
+    children: list[psutil.Process] = psutil.Process().children()
+    return children
+
+
 async def test_requests_in_flight_are_told_that_the_engine_was_shut_down(
     make_engine: MakeEngine, begin: Begin
 ) -> None:
@@ -63,24 +70,28 @@ async def test_a_closed_engine_takes_nothing_and_can_be_closed_again(
         await begin(engine, "Bonjour")
 
 
-async def test_an_engine_that_does_not_listen_is_killed(make_engine: MakeEngine) -> None:
+async def test_an_engine_that_does_not_listen_is_killed(
+    make_engine: MakeEngine, children_before: list[psutil.Process]
+) -> None:
     engine = make_engine("serve-deaf", patience=Patience(shutdown=0.1))
     await engine.wait_ready()
     await engine.close()
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == children_before
 
 
-async def test_a_stopped_engine_is_killed(make_engine: MakeEngine) -> None:
+async def test_a_stopped_engine_is_killed(
+    make_engine: MakeEngine, children_before: list[psutil.Process]
+) -> None:
     engine = make_engine(patience=Patience(shutdown=0.1))
     await engine.wait_ready()
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
     await engine.close()
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == children_before
 
 
 async def test_restarts_leave_no_process_no_open_file_and_no_task_behind(
-    make_engine: MakeEngine, begin: Begin, text_of: TextOf
+    make_engine: MakeEngine, begin: Begin, text_of: TextOf, children_before: list[psutil.Process]
 ) -> None:
     engine = make_engine()
     before = open_files()
@@ -94,7 +105,7 @@ async def test_restarts_leave_no_process_no_open_file_and_no_task_behind(
                 await anext(aiter(answer))
     assert await text_of(await begin(engine, "Bonjour")) == "Bonjour"
     await engine.close()
-    assert psutil.Process().children() == []
+    assert psutil.Process().children() == children_before
     assert open_files() == before
     assert asyncio.all_tasks() == {asyncio.current_task()}
 

@@ -1,0 +1,54 @@
+"""The servers that tests start for themselves: where their programs are, and how they get here.
+
+They are looked for at each set-up, which takes no time: unlike what is in .venv, they may be removed
+without our noticing.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Callable
+
+from workspace_setup import system
+from workspace_setup.errors import SetupError
+from workspace_setup.system import POSTGRESQL, REDIS
+
+# Debian, Fedora and Homebrew keep the servers of PostgreSQL's versions side by side, out of the PATH.
+POSTGRESQL_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
+
+
+def redis_server() -> Path | None:
+    """The program, if it is installed."""
+    found = shutil.which("redis-server")
+    return Path(found) if found else None
+
+
+def postgresql_programs(root: Path = Path("/")) -> Path | None:
+    """The folder with ``initdb``, ``postgres`` and ``psql`` of the newest version, if there is one."""
+    folders = [folder for pattern in POSTGRESQL_FOLDERS for folder in root.glob(pattern)]
+    folders.sort(key=lambda folder: [int(number) for number in re.findall(r"\d+", str(folder))], reverse=True)
+    in_path = shutil.which("initdb")
+    if in_path:
+        folders.append(Path(in_path).resolve().parent)
+    return next((folder for folder in folders if (folder / "initdb").exists()), None)
+
+
+SERVERS: dict[str, Callable[[], Path | None]] = {REDIS: redis_server, POSTGRESQL: postgresql_programs}
+
+
+def missing() -> list[str]:
+    """The servers that this machine lacks."""
+    return [name for name, find in SERVERS.items() if find() is None]
+
+
+def install(log: Path) -> None:
+    """Install what is missing where that is ours to do. Raises SetupError, which names the rest."""
+    absent = missing()
+    if absent and system.may_install():
+        # RUNLEVEL: the packages would start servers of their own, on the ports that everybody uses.
+        system.install(absent, log, RUNLEVEL="1")
+        absent = missing()
+    if absent:
+        raise SetupError(f"The tests run against real servers. {system.sentence(absent)}")
