@@ -1,0 +1,1 @@
+"""What may be lost: cached answers, conversations, leases. In process, or in Redis."""
