@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ai_core_service import DEMO_MODEL, QUESTIONS, ROOT, Start
-from gguf_twin import write_f32_twin
+from ai_core_service import DEMO_MODEL, QUESTIONS, Start
+from gguf_twin import demo_recipe, write_f32_twin
 
 NEW_TOKENS = 48
 
 
 @pytest.fixture(scope="module")
 def to_transformers() -> Iterator[Any]:
-    """Of the demo model's recipe, which is no installed package."""
-    sys.path.insert(0, str(ROOT / "models/neo-demo"))
-    try:
-        yield importlib.import_module("recipe.transformers_twin").to_transformers
-    finally:
-        sys.path.remove(str(ROOT / "models/neo-demo"))
+    """Of the demo model's recipe."""
+    with demo_recipe() as to_transformers:
+        yield to_transformers
 
 
 def test_our_engine_and_transformers_agree(start: Start, to_transformers: Any, tmp_path: Path) -> None:

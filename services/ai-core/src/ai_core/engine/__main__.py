@@ -15,9 +15,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.backends.registry import load
 from ai_core.engine.chat.template import BadTemplate, ChatTemplate
+from ai_core.engine.embedding.host import EmbeddingHost
+from ai_core.engine.embedding.intake import EmbeddingIntake
 from ai_core.engine.host import Host
 from ai_core.engine.intake import Intake
 from ai_core.engine.loop import Loop, Wire, resident_bytes
@@ -42,15 +44,17 @@ def serve(wire: Wire, config: EngineConfig) -> int:
     started = time.monotonic()
     try:
         loaded = load(config, _progress_reporter(wire))
-        template = _template(loaded)
+        template = None if isinstance(loaded, LoadedEmbedder) else _template(loaded)
     except (CannotLoad, BadTemplate) as error:
         wire.send(LoadFailed("cannot_load", str(error)))
         return FAILED_TO_LOAD
+    if isinstance(loaded, LoadedEmbedder):
+        return _serve_embeddings(wire, config, loaded, time.monotonic() - started)
     wire.send(_ready(loaded, has_template=template is not None, seconds=time.monotonic() - started))
     host = Host(
         loaded.backend,
         loaded.vocabulary,
-        Intake(loaded.vocabulary, template, loaded.backend.capabilities()),
+        Intake(loaded.vocabulary, template, loaded.backend.capabilities(), config.max_prompt_tokens),
         max_waiting=config.max_waiting,
         clock=time.monotonic,
         send=wire.send,
@@ -60,6 +64,23 @@ def serve(wire: Wire, config: EngineConfig) -> int:
         Loop(wire, host, time.monotonic).run()
     finally:
         loaded.backend.close()
+    return 0
+
+
+def _serve_embeddings(wire: Wire, config: EngineConfig, loaded: LoadedEmbedder, seconds: float) -> int:
+    wire.send(_ready_for_embeddings(loaded, seconds))
+    host = EmbeddingHost(
+        loaded.embedder,
+        EmbeddingIntake(loaded.vocabulary, loaded.embedder.capabilities(), config.max_prompt_tokens),
+        max_waiting=config.max_waiting,
+        clock=time.monotonic,
+        send=wire.send,
+        resident_bytes=resident_bytes,
+    )
+    try:
+        Loop(wire, host, time.monotonic).run()
+    finally:
+        loaded.embedder.close()
     return 0
 
 
@@ -96,6 +117,26 @@ def _ready(loaded: Loaded, *, has_template: bool, seconds: float) -> Ready:
         prefix=capabilities.prefix,
         load_seconds=seconds,
         weights_bytes=loaded.weights_bytes,
+    )
+
+
+def _ready_for_embeddings(loaded: LoadedEmbedder, seconds: float) -> Ready:
+    capabilities = loaded.embedder.capabilities()
+    return Ready(
+        backend=capabilities.name,
+        description=loaded.description,
+        context_length=capabilities.context_length,
+        kv_cells=0,
+        max_sequences=capabilities.inputs,
+        vocabulary=capabilities.vocabulary,
+        parameters=loaded.parameters,
+        has_chat_template=False,
+        prefix="none",
+        load_seconds=seconds,
+        weights_bytes=loaded.weights_bytes,
+        kind="embedding",
+        dimensions=capabilities.dimensions,
+        pooling=capabilities.pooling,
     )
 
 

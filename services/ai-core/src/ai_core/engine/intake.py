@@ -31,14 +31,23 @@ class Intake:
     """Checks requests against one model. It holds no state of requests."""
 
     def __init__(
-        self, vocabulary: Vocabulary, template: ChatTemplate | None, capabilities: Capabilities
+        self,
+        vocabulary: Vocabulary,
+        template: ChatTemplate | None,
+        capabilities: Capabilities,
+        max_prompt_tokens: int = 0,
     ) -> None:
+        """``max_prompt_tokens`` 0: as long as the context allows."""
+        self._max_prompt_tokens = max_prompt_tokens or capabilities.context_length
         self._vocabulary = vocabulary
         self._template = template
         self._capabilities = capabilities
 
     def read(self, request: Submit) -> Prompt | Refused:
         """The prompt in token ids, with ``max_tokens`` cut to what the context leaves."""
+        if request.inputs is not None:
+            message = "this model generates text and makes no embeddings; name an embedding model"
+            return _refused(request, "model_not_capable", "model", message)
         parameter = "prompt" if request.messages is None else "messages"
         too_long = self._refuse_bytes(request, parameter)
         if too_long is not None:
@@ -93,6 +102,10 @@ class Intake:
                 f"the prompt has at least {len(tokens)} tokens, and this model's context holds {length} "
                 "with the answer; shorten the prompt",
             )
+        if len(tokens) > self._max_prompt_tokens:
+            message = f"the prompt has at least {len(tokens)} tokens; this server takes prompts of up to "
+            message += f"{self._max_prompt_tokens}, so shorten it"
+            return _refused(request, "context_length_exceeded", parameter, message)
         return Prompt(np.asarray(tokens, dtype=np.int32), min(request.max_tokens, length - len(tokens)))
 
 

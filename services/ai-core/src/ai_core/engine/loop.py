@@ -8,14 +8,15 @@ import select
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from ai_core.engine.host import Host
 from ai_core.engine.messages import (
     Cancel,
     FrameReader,
     Heartbeat,
     Message,
     Shutdown,
+    Stats,
     Submit,
     ToEngine,
     decode_to_engine,
@@ -87,6 +88,23 @@ class Wire:
         while self._pending:
             select.select([], [self._sock], [])
             self._flush()
+
+
+class Host(Protocol):
+    """What the loop drives: :class:`.host.Host` or :class:`.embedding.host.EmbeddingHost`."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to do in a step."""
+
+    def receive(self, message: ToEngine) -> None:
+        """Take one message."""
+
+    def step(self, *, with_stats: bool = False) -> None:
+        """Compute once and send what came of it."""
+
+    def stats(self) -> Stats:
+        """A snapshot for metrics."""
 
 
 class Loop:

@@ -124,8 +124,11 @@ class Order:
         self._now = max(self._now, now)
         return self._walk(now)
 
-    def admitted(self, request_id: int) -> None:
+    def admitted(self, request_id: int, cost: int | None = None) -> None:
         """A request got its turn: it is taken out, and its key is charged with its cost.
+
+        Args:
+            cost: what the turn takes, where that is not what was expected of it.
 
         Raises:
             KeyError: it does not wait.
@@ -136,7 +139,7 @@ class Order:
         raised = lane.promotion(self._now, self._age_seconds) if lane.waiting[0] is waiting else 0
         for priority in {waiting.priority, waiting.priority + raised}:
             if level := self._levels.get(priority):
-                level.share.charge(key, waiting.cost, level.lanes.keys())
+                level.share.charge(key, waiting.cost if cost is None else cost, level.lanes.keys())
         lane.served = self._now
         self.remove(request_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ai_core.engine.backends.embedding_port import Embedder
 from ai_core.engine.backends.port import Backend, Vocabulary
 from ai_core.engine.messages import EngineConfig
 
@@ -24,5 +25,16 @@ class Loaded:
     weights_bytes: int = 0
 
 
-Loader = Callable[[EngineConfig, Callable[[float], None]], Loaded]
+@dataclass(frozen=True, slots=True)
+class LoadedEmbedder:
+    """The same for an embedding model."""
+
+    embedder: Embedder
+    vocabulary: Vocabulary
+    description: str
+    parameters: int = 0
+    weights_bytes: int = 0
+
+
+Loader = Callable[[EngineConfig, Callable[[float], None]], Loaded | LoadedEmbedder]
 """Loads a model; calls back with progress from 0 to 1. Raises :class:`CannotLoad`."""

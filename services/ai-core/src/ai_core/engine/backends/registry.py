@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ai_core.engine.backends.loading import CannotLoad, Loaded, Loader
+from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder, Loader
 from ai_core.engine.messages import EngineConfig
 
 
-def _llama_cpp(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+def _llama_cpp(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:
     from ai_core.engine.backends.llama_cpp.load import load
 
     return load(config, on_progress)
@@ -25,7 +25,7 @@ def _scripted(config: EngineConfig, on_progress: Callable[[float], None]) -> Loa
 LOADERS: dict[str, Loader] = {"llama_cpp": _llama_cpp, "scripted": _scripted}
 
 
-def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:
     """Load with the backend that the configuration names.
 
     Raises:

@@ -51,6 +51,12 @@ class RowBatch:
         self._wants_logits[end - 1] = logits
         self._grow_to(end)
 
+    def add_whole(self, seq: int, tokens: Tokens) -> None:
+        """Append all tokens of a sequence, each of which is an output."""
+        start = self.rows
+        self.add(seq, tokens, 0, logits=True)
+        self._wants_logits[start : self.rows] = 1
+
     def add_decodes(self, seqs: list[int], tokens: list[int], positions: list[int]) -> None:
         """Append one row per sequence, each asking for logits."""
         start, end = self.rows, self.rows + len(seqs)

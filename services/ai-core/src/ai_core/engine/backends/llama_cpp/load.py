@@ -6,16 +6,21 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ai_core.engine.backends.embedding_port import Pooling
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
 from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings, KvType
+from ai_core.engine.backends.llama_cpp.embedder import LlamaCppEmbedder
+from ai_core.engine.backends.llama_cpp.kind import Embedding, kind_of
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model, ModelError
 from ai_core.engine.backends.llama_cpp.scheduler import Limits
-from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.messages import EngineConfig
 
 DEFAULT_CONTEXT = 8_192
 """Longest context that is taken unasked: its cells cost memory from the start."""
+DEFAULT_EMBEDDING_CONTEXT = 2_048
+"""The same for embedding models: memory for one text of this length is taken from the start."""
 DEFAULT_CELLS_PER_SEQUENCE = 1_024
 CACHED_PREFIXES = 64
 """Sequence ids for prefixes of finished sequences."""
@@ -23,7 +28,7 @@ _TRANSIT_IDS = 1
 _CELL_STEP = 256
 
 
-def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:
     """Load the weights and create the context.
 
     Raises:
@@ -32,19 +37,40 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     forward_llama_logs(config.log_level)
     try:
         model = Model(Path(config.model_path), on_progress)
-        if not model.has_decoder:
-            raise CannotLoad(f"{config.model_path} is no text-generating model")
-        length = context_length(config.context_length, model.trained_context)
-        sequence_ids = sequence_ids_for(config.max_sequences)
-        settings = ContextSettings(
-            kv_cells=kv_cells(config.kv_cells, length, config.max_sequences),
-            sequence_ids=sequence_ids,
-            threads=config.threads or len(os.sched_getaffinity(0)),
-            kv_type=kv_type(config.kv_type, _cpu_flags()),
-        )
-        context = Context(model, settings)
+        kind = kind_of(model.metadata, config)
+        if isinstance(kind, Embedding):
+            return _embedder(model, kind.pooling, config)
+        return _generator(model, config)
     except ModelError as error:
         raise CannotLoad(str(error)) from error
+
+
+def _embedder(model: Model, pooling: Pooling, config: EngineConfig) -> LoadedEmbedder:
+    embedder = LlamaCppEmbedder(
+        model,
+        pooling,
+        # CONTEXT_LENGTH is meant for conversations: here it is a bound, not a promise.
+        context_length=min(model.trained_context, config.context_length or DEFAULT_EMBEDDING_CONTEXT),
+        threads=config.threads or len(os.sched_getaffinity(0)),
+        matryoshka=config.matryoshka,
+    )
+    return LoadedEmbedder(
+        embedder, model.vocabulary, model.description, model.parameters, model.weights_bytes
+    )
+
+
+def _generator(model: Model, config: EngineConfig) -> Loaded:
+    if not model.has_decoder:
+        raise CannotLoad(f"{config.model_path} is no text-generating model")
+    length = context_length(config.context_length, model.trained_context)
+    sequence_ids = sequence_ids_for(config.max_sequences)
+    settings = ContextSettings(
+        kv_cells=kv_cells(config.kv_cells, length, config.max_sequences),
+        sequence_ids=sequence_ids,
+        threads=config.threads or len(os.sched_getaffinity(0)),
+        kv_type=kv_type(config.kv_type, _cpu_flags()),
+    )
+    context = Context(model, settings)
     backend = LlamaCppBackend(
         model,
         context,

@@ -69,6 +69,12 @@ class Model:
         """Whether its memory cannot be cut or copied in part (recurrent and hybrid architectures)."""
         return bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
 
+    def metadata(self, key: str) -> str | None:
+        """A value of the GGUF file as text (``true``, ``3``); None where there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        length = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
+        return None if length < 0 else buffer.value.decode(errors="replace")
+
     @property
     def has_decoder(self) -> bool:
         """Whether it generates text by itself."""

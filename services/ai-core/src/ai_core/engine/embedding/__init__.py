@@ -1,0 +1,1 @@
+"""What an engine process does for an embedding model: the host's counterpart without generation."""
