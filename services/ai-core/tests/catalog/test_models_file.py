@@ -47,6 +47,20 @@ def test_who_names_no_model_gets_the_default() -> None:
     assert catalog({"models": document["models"]}).default.name == "one"
 
 
+def test_embedding_models_stand_beside_those_that_chat() -> None:
+    vectors = SMALL | {"kind": "embedding", "pooling": "mean", "matryoshka": True}
+    models = catalog({"models": {"vectors": vectors, "small": SMALL}})
+    entry = models.resolve("vectors")
+    assert (entry.kind, entry.pooling, entry.matryoshka) == ("embedding", "mean", True)
+    assert models.resolve("small").kind == "auto"
+
+
+def test_who_names_no_model_gets_one_that_can_answer() -> None:
+    vectors = SMALL | {"kind": "embedding"}
+    assert catalog({"models": {"vectors": vectors, "small": SMALL}}).default.name == "small"
+    assert catalog({"models": {"vectors": vectors}}).default.name == "vectors"
+
+
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -59,6 +73,9 @@ def test_who_names_no_model_gets_the_default() -> None:
         ({"models": {"m": SMALL | {"type": "onnx"}}}, "'onnx' are not served yet"),
         ({"models": {"m": SMALL | {"context_length": -1}}}, "models.m.context_length"),
         ({"models": {"m": SMALL | {"threads": "4"}}}, "models.m.threads"),
+        ({"models": {"m": SMALL | {"kind": "chat"}}}, "models.m.kind"),
+        ({"models": {"m": SMALL | {"pooling": "rank"}}}, "models.m.pooling"),
+        ({"models": {"m": SMALL | {"kind": "generation", "pooling": "cls"}}}, "for embedding models"),
         ({"models": {"two words": SMALL}}, "one word"),
         ({"models": {"": SMALL}}, "models"),
         ({"models": {"a": SMALL | {"aliases": ["b"]}, "b": SMALL}}, "Two models are called 'b'"),

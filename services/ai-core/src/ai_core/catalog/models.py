@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ai_core.errors import ModelNotFound
 
+ModelKind = Literal["auto", "generation", "embedding"]
+ModelPooling = Literal["auto", "mean", "cls", "last"]
 MAX_NAMES_SHOWN = 10
 MAX_NAME_ECHO = 80
 
@@ -25,6 +28,12 @@ class ModelEntry:
     context_length: int = 0
     threads: int = 0
     aliases: tuple[str, ...] = ()
+    kind: ModelKind = "auto"
+    """``auto``: what the file's metadata says when it is loaded."""
+    pooling: ModelPooling = "auto"
+    """Of an embedding model."""
+    matryoshka: bool = False
+    """An embedding model's vectors may be shortened."""
 
 
 class Catalog:
@@ -39,7 +48,7 @@ class Catalog:
         self.entries = tuple(entries)
         if not entries:
             raise CatalogError("The models file lists no models.")
-        chosen = self._by_name.get(default or entries[0].name)
+        chosen = self._by_name.get(default or _first_choice(entries).name)
         if chosen is None:
             raise CatalogError(f"The default model '{default}' is not among the models: {self.names()}.")
         self.default = chosen
@@ -61,6 +70,11 @@ class Catalog:
         names = [entry.name for entry in self.entries]
         more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
         return ", ".join(names[:MAX_NAMES_SHOWN]) + more
+
+
+def _first_choice(entries: list[ModelEntry]) -> ModelEntry:
+    """The first one that can answer, as far as the catalog knows."""
+    return next((entry for entry in entries if entry.kind != "embedding"), entries[0])
 
 
 def _index(entries: list[ModelEntry]) -> Mapping[str, ModelEntry]:

@@ -3,18 +3,20 @@
 ::
 
     {"models": {"name": {"type": "gguf", "path": "file.gguf", "context_length": 4096,
-                         "threads": 4, "aliases": ["other name"]}},
+                         "threads": 4, "aliases": ["other name"]},
+                "vectors": {"type": "gguf", "path": "bert.gguf", "kind": "embedding",
+                            "pooling": "mean", "matryoshka": false}},
      "default_model": "name"}
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ai_core.catalog.models import Catalog, CatalogError, ModelEntry
+from ai_core.catalog.models import Catalog, CatalogError, ModelEntry, ModelKind, ModelPooling
 
 SERVED_TYPES = ("gguf",)
 
@@ -44,6 +46,15 @@ class _Model(BaseModel):
     context_length: Annotated[int, Field(ge=0, le=1_048_576)] = 0
     threads: Annotated[int, Field(ge=0, le=1_024)] = 0
     aliases: list[Name] = []
+    kind: ModelKind = "auto"
+    pooling: ModelPooling = "auto"
+    matryoshka: bool = False
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.kind == "generation" and (self.pooling != "auto" or self.matryoshka):
+            raise ValueError("'pooling' and 'matryoshka' are for embedding models, not for generating ones")
+        return self
 
 
 class _ModelsFile(BaseModel):
@@ -74,6 +85,9 @@ def parse_models_file(content: bytes, models_dir: Path, default: str | None = No
             context_length=model.context_length,
             threads=model.threads,
             aliases=tuple(model.aliases),
+            kind=model.kind,
+            pooling=model.pooling,
+            matryoshka=model.matryoshka,
         )
         for name, model in parsed.models.items()
     ]
