@@ -24,6 +24,7 @@ class Answer:
     """Plays back the given events."""
 
     prompt_tokens = 4
+    started = True
 
     def __init__(self, events: list[Delta | Finished | NeoError]) -> None:
         self.cancelled = 0

@@ -157,6 +157,10 @@ class SocketAnswer:
         self._in_flight = in_flight
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def started(self) -> bool:
+        return self._in_flight.started
+
     def __aiter__(self) -> SocketAnswer:
         return self
 

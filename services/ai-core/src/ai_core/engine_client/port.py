@@ -15,6 +15,10 @@ class Answer(Protocol):
     def prompt_tokens(self) -> int:
         """Tokens of the prompt, chat template included."""
 
+    @property
+    def started(self) -> bool:
+        """Its turn has come: it does not wait in the engine any more."""
+
     def __aiter__(self) -> AsyncIterator[Delta | Finished]:
         """Deltas in order, then exactly one ``Finished``.
 

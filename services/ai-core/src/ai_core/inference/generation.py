@@ -9,7 +9,7 @@ from typing import Self
 from ai_core.engine.messages import Delta, Finished
 from ai_core.errors import GenerationFailed
 from ai_core.inference.metrics import ModelMetrics
-from ai_core.inference.requests import Completion, Piece, Usage
+from ai_core.inference.requests import Completion, Origin, Piece, Usage
 from ai_core.inference.sources import SourcedAnswer
 from ai_core.inference.tool_calls import ToolCalls
 
@@ -25,6 +25,7 @@ class Progress:
     first_token_seconds: float | None = None
     queue_seconds: float | None = None
     finish_reason: str | None = None
+    origin: Origin = Origin.COMPUTED
 
 
 class Generation:
@@ -50,7 +51,7 @@ class Generation:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls = ToolCalls()
-        self.progress = Progress(model, answer.prompt_tokens)
+        self.progress = Progress(model, answer.prompt_tokens, origin=answer.origin)
         self.completion: Completion | None = None
 
     def __aiter__(self) -> Self:
@@ -87,10 +88,13 @@ class Generation:
 
     def _note_time(self) -> None:
         now = self._clock()
-        if self._seen:
-            self._metrics.inter_token.observe(now - self._last_text_at)
-        else:
+        # What was kept says nothing about how fast answers are computed.
+        computed = self.progress.origin is Origin.COMPUTED
+        if not self._seen:
             self.progress.first_token_seconds = now - self._arrival
+        if computed and self._seen:
+            self._metrics.inter_token.observe(now - self._last_text_at)
+        elif computed:
             self._metrics.first_token.observe(now - self._arrival)
         self._last_text_at = now
         self._seen = True
@@ -98,8 +102,9 @@ class Generation:
     def _finish(self, event: Finished) -> None:
         self.progress.finish_reason = event.reason
         self.progress.completion_tokens = event.completion_tokens
-        self.progress.cached_prompt_tokens = event.cached_prompt_tokens
-        self.progress.queue_seconds = event.queue_seconds
+        cached = self.progress.origin is Origin.CACHED
+        self.progress.cached_prompt_tokens = event.prompt_tokens if cached else event.cached_prompt_tokens
+        self.progress.queue_seconds = 0.0 if cached else event.queue_seconds
         if event.reason == "cancelled":
             raise GenerationFailed("The answer was stopped before its end. Try again.", code="cancelled")
         self.completion = Completion(
@@ -109,10 +114,11 @@ class Generation:
             usage=Usage(
                 event.prompt_tokens,
                 event.completion_tokens,
-                event.cached_prompt_tokens,
+                self.progress.cached_prompt_tokens,
                 event.reasoning_tokens,
             ),
             seconds=self._clock() - self._arrival,
             reasoning="".join(self._thoughts),
             tool_calls=self._calls.whole(),
+            origin=self.progress.origin,
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
 
 from ai_core.engine.messages import (
     ChatMessage,
@@ -17,6 +19,18 @@ from ai_core.engine.messages import (
 
 REST_OF_CONTEXT = 4_096
 """Tokens for a caller who sets no bound of its own: enough for any chat, and an end for loops."""
+
+CachePolicy = Literal["auto", "always", "never"]
+"""Whether an answer may be one that was computed for another request: ``auto`` where it would be the same."""
+
+
+class Origin(StrEnum):
+    """What an answer cost: only ``computed`` ones took an engine's time on behalf of their caller."""
+
+    COMPUTED = "computed"
+    JOINED = "joined"
+    """An identical request was under way, and its answer serves this one too."""
+    CACHED = "cached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +53,9 @@ class GenerationRequest:
     """Answers to one prompt; with a seed, choice i has the seed + i."""
     user: str = ""
     """Whom this is for, as the caller calls them: waiting requests take turns by it."""
+    key_id: str = ""
+    """Of the caller's API key: what is kept of answers and conversations belongs to it."""
+    cache: CachePolicy = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +108,7 @@ class Completion:
     reasoning: str = ""
     """What the model thought before it answered. The edge leaves it out unless it is asked for."""
     tool_calls: tuple[ToolCall, ...] = ()
+    origin: Origin = Origin.COMPUTED
 
 
 def to_submit(request: GenerationRequest, timeout: float) -> Submit:

@@ -12,6 +12,7 @@ from ai_core.engine_client.port import Engine
 from ai_core.inference.generation import Generation
 from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
 from ai_core.inference.opening import OpenRequests
+from ai_core.inference.repetition.source import Repetition, SharingSource
 from ai_core.inference.requests import GenerationRequest, to_submit
 from ai_core.inference.sources import AnswerSource, EngineSource, Query
 from ai_core.inference.tickets import Tickets
@@ -38,7 +39,8 @@ class _Desk:
 class Inference:
     """Answers requests with the engines of all models.
 
-    ``engines`` holds one engine for each name in the catalog.
+    ``engines`` holds one engine for each name in the catalog. Without ``repetition``, every answer is
+    computed.
     """
 
     def __init__(
@@ -47,15 +49,16 @@ class Inference:
         engines: Mapping[str, Engine],
         limits: Limits,
         metrics: AnswerMetrics,
+        repetition: Repetition | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalog = catalog
         self.requests = OpenRequests(limits.drain_timeout)
         self._limits = limits
         self._clock = clock
-        self._desks = {
-            name: self._desk(engine, limits, metrics.of(name)) for name, engine in engines.items()
-        }
+        self._repetition = repetition
+        self._sharing: list[SharingSource] = []
+        self._desks = {name: self._desk(name, engine, metrics.of(name)) for name, engine in engines.items()}
 
     @asynccontextmanager
     async def answer(self, request: GenerationRequest) -> AsyncIterator[Generation]:
@@ -68,13 +71,26 @@ class Inference:
         entry = self.catalog.resolve(request.model)
         desk = self._desks[entry.name]
         with self.requests.enter():
-            query = Query(submit=to_submit(request, self._limits.request_timeout))
+            query = Query(
+                submit=to_submit(request, self._limits.request_timeout),
+                key_id=request.key_id,
+                cache=request.cache,
+            )
             async with desk.source.open(query) as answer:
                 try:
                     yield Generation(answer, entry.name, arrival, desk.metrics, self._clock)
                 finally:
                     desk.metrics.duration.observe(self._clock() - arrival)
 
-    def _desk(self, engine: Engine, limits: Limits, metrics: ModelMetrics) -> _Desk:
-        tickets = Tickets(limits.max_sequences, limits.max_queued)
-        return _Desk(EngineSource(engine, tickets, metrics, self._clock), metrics)
+    async def close(self) -> None:
+        """Break off what still runs."""
+        for source in self._sharing:
+            await source.close()
+
+    def _desk(self, name: str, engine: Engine, metrics: ModelMetrics) -> _Desk:
+        tickets = Tickets(self._limits.max_sequences, self._limits.max_queued)
+        source: AnswerSource = EngineSource(engine, tickets, metrics, self._clock)
+        if self._repetition is not None:
+            source = self._repetition.in_front_of(source, engine, name)
+            self._sharing.append(source)
+        return _Desk(source, metrics)

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from ai_core.engine.messages import Delta, Finished, Submit
 from ai_core.engine_client.port import Answer, Engine
 from ai_core.inference.metrics import ModelMetrics
+from ai_core.inference.requests import CachePolicy, Origin
 from ai_core.inference.tickets import Tickets
-
-
-class Origin(StrEnum):
-    """What an answer cost: only ``computed`` ones took an engine's time on behalf of their caller."""
-
-    COMPUTED = "computed"
-    JOINED = "joined"
-    """An identical request was under way, and its answer serves this one too."""
-    CACHED = "cached"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +20,11 @@ class Query:
 
     submit: Submit
     """``submit.timeout`` is the caller's own: seconds from now."""
+    key_id: str = ""
+    """Of the caller's API key."""
+    cache: CachePolicy = "auto"
+    variant: int = 0
+    """Which of several choices this is."""
 
 
 class SourcedAnswer(Protocol):
@@ -41,6 +37,10 @@ class SourcedAnswer(Protocol):
     @property
     def origin(self) -> Origin:
         """Known from the start."""
+
+    @property
+    def started(self) -> bool:
+        """Its turn has come: it is being computed, or has been."""
 
     def __aiter__(self) -> AsyncIterator[Delta | Finished]:
         """Deltas in order, then exactly one ``Finished``. Raises NeoError where the answer broke off."""
@@ -104,6 +104,10 @@ class Computation:
         self.queue_seconds: float | None = None
         self._answer = answer
         self._events = aiter(answer)
+
+    @property
+    def started(self) -> bool:
+        return self._answer.started
 
     def __aiter__(self) -> Computation:
         return self

@@ -36,6 +36,10 @@ class SupervisedAnswer:
         self._finished = finished
         self._cancelled = False
 
+    @property
+    def started(self) -> bool:
+        return self._placed.answer.started
+
     def __aiter__(self) -> SupervisedAnswer:
         return self
 
