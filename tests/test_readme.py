@@ -14,6 +14,7 @@ from ai_core_service import ROOT, Server, running
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
+KEY_FILE = "var/local.key"
 
 
 @pytest.fixture(scope="module")
@@ -22,15 +23,21 @@ def server() -> Iterator[Server]:
         yield server
 
 
+def for_server(text: str, server: Server) -> str:
+    """The same text for a server that is elsewhere."""
+    assert ADDRESS in text
+    assert KEY_FILE in text
+    return text.replace(ADDRESS, server.url).replace(KEY_FILE, str(server.key_path))
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
 def test_the_first_curl_is_answered(server: Server) -> None:
     (command,) = [block for block in blocks("sh") if "curl" in block]
-    assert ADDRESS in command
     done = subprocess.run(
-        ["bash", "-c", command.replace(ADDRESS, server.url)], capture_output=True, text=True, check=True
+        ["bash", "-c", for_server(command, server)], capture_output=True, text=True, check=True
     )
     answer = json.loads(done.stdout)
     assert answer["finish_reason"] == "stop"
@@ -39,12 +46,8 @@ def test_the_first_curl_is_answered(server: Server) -> None:
 
 def test_the_example_for_the_sdk_runs(server: Server) -> None:
     (program,) = blocks("python")
-    assert ADDRESS in program
     done = subprocess.run(
-        [sys.executable, "-c", program.replace(ADDRESS, server.url)],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", for_server(program, server)], capture_output=True, text=True, check=True
     )
     assert "Neo" in done.stdout
 

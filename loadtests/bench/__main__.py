@@ -83,7 +83,7 @@ def _run_loads(
 
 async def _load(server: Server, load: str, seed: int) -> Figures:
     ratio = tokens_per_word(server, words(100, 77))
-    async with connect(server.url) as client:
+    async with connect(server.url, server.headers) as client:
         loads = Loads(client, ratio, seed)
         figures: Figures = await getattr(loads, load)()
     return figures

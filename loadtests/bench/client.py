@@ -35,9 +35,11 @@ class Chat:
 
 
 @asynccontextmanager
-async def connect(url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def connect(url: str, headers: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=url, timeout=1800, limits=limits, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=url, timeout=1800, limits=limits, headers=headers, trust_env=False
+    ) as client:
         yield client
 
 

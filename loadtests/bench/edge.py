@@ -43,7 +43,7 @@ def measure(log: Path) -> dict[str, float]:
 
 def _round_trips(server: Server) -> list[float]:
     milliseconds = []
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False) as client:
         for number in range(WARM_UP + ROUND_TRIPS):
             began = time.perf_counter()
             client.post("/api/v1/chat", json=_BODY).raise_for_status()
@@ -54,7 +54,9 @@ def _round_trips(server: Server) -> list[float]:
 
 async def _growth(server: Server) -> dict[str, float]:
     """Resident memory of the API process after 100 and after 10,000 further requests."""
-    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=server.headers, trust_env=False, timeout=60
+    ) as client:
         await _send(client, 100)
         early = _resident_kib(server.process.pid)
         began = time.perf_counter()

@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -28,6 +29,8 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     command: list[str]
+    headers: dict[str, str] = field(default_factory=dict)
+    """With a key, where the server asks for one."""
 
 
 def free_port() -> int:
@@ -46,7 +49,18 @@ def free_port() -> int:
 def neo(model: Path, log: Path, **settings: str) -> Iterator[Server]:
     """Our server, as its users start it."""
     port = free_port()
-    environment = {
+    with tempfile.TemporaryDirectory(prefix="neo-bench-") as folder:
+        key = Path(folder, "local.key")
+        environment = _environment(port, model, Path(folder), key, settings)
+        command = [str(Path(sys.executable).with_name("ai-core")), "serve"]
+        with _running("neo", port, command, environment, log, "/readyz") as started:
+            server = replace(started, headers={"X-API-Key": key.read_text().strip()})
+            _wait_for_an_answer(server)
+            yield server
+
+
+def _environment(port: int, model: Path, folder: Path, key: Path, settings: dict[str, str]) -> dict[str, str]:
+    return {
         **os.environ,
         "API_PORT": str(port),
         "MODEL_PATH": str(model),
@@ -54,12 +68,10 @@ def neo(model: Path, log: Path, **settings: str) -> Iterator[Server]:
         "LOG_LEVEL": "warning",
         "MAX_SEQUENCES": str(PARALLEL),
         "KV_CELLS": str(CELLS),
+        "DATABASE_URL": f"sqlite:///{folder}/ai-core.db",
+        "LOCAL_KEY_PATH": str(key),
         **settings,
     }
-    command = [str(Path(sys.executable).with_name("ai-core")), "serve"]
-    with _running("neo", port, command, environment, log, "/readyz") as server:
-        _wait_for_an_answer(server)
-        yield server
 
 
 @contextmanager
@@ -116,7 +128,11 @@ def _wait_for_an_answer(server: Server) -> None:
     """The weights are in memory, and every code path was taken once."""
     body = {"messages": [{"role": "user", "content": "bonjour"}], "max_tokens": 4, "temperature": 0}
     answer = httpx.post(
-        server.url + "/v1/chat/completions", json=body, timeout=START_SECONDS, trust_env=False
+        server.url + "/v1/chat/completions",
+        json=body,
+        headers=server.headers,
+        timeout=START_SECONDS,
+        trust_env=False,
     )
     answer.raise_for_status()
 
@@ -125,7 +141,11 @@ def tokens_per_word(server: Server, text: str) -> float:
     """How many tokens a word of the load's texts has in this server's model."""
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0}
     answer = httpx.post(
-        server.url + "/v1/chat/completions", json=body, timeout=START_SECONDS, trust_env=False
+        server.url + "/v1/chat/completions",
+        json=body,
+        headers=server.headers,
+        timeout=START_SECONDS,
+        trust_env=False,
     )
     answer.raise_for_status()
     return float(answer.json()["usage"]["prompt_tokens"]) / len(text.split())

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
+from ai_core.access.assembly import Access, access_over, open_database
+from ai_core.access.local_key import make_local_key
 from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
 from ai_core.api.server import serve
@@ -89,6 +91,10 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
         threads=entry.threads or settings.threads,
         itl_target_ms=settings.itl_target_ms,
         kv_type=settings.kv_type,
+        kind=entry.kind,
+        pooling=entry.pooling,
+        matryoshka=entry.matryoshka,
+        max_prompt_tokens=settings.max_prompt_length,
         log_level=settings.effective_log_level,
     )
 
@@ -108,10 +114,14 @@ async def open_service(settings: Settings, catalog: Catalog) -> AsyncIterator[Se
             for entry in catalog.entries
         }
         stack.push_async_callback(close_engines, engines)
-        yield Service(api_context(settings, catalog, engines), settings.drain_timeout)
+        database = await stack.enter_async_context(open_database(settings))
+        access = access_over(database, settings)
+        yield Service(api_context(settings, catalog, engines, access), settings.drain_timeout)
 
 
-def api_context(settings: Settings, catalog: Catalog, engines: Mapping[str, ServedEngine]) -> ApiContext:
+def api_context(
+    settings: Settings, catalog: Catalog, engines: Mapping[str, ServedEngine], access: Access
+) -> ApiContext:
     """What the routes work with."""
     # They would double the number of series, for times that nobody asks for.
     disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -128,9 +138,35 @@ def api_context(settings: Settings, catalog: Catalog, engines: Mapping[str, Serv
         inference=Inference(catalog, engines, limits, AnswerMetrics(registry)),
         engines=engines,
         registry=registry,
+        access=access,
         max_body_bytes=settings.max_body_bytes,
         version=version("ai-core"),
     )
+
+
+class NoKeysError(Exception):
+    """The service would listen to the network, and nobody could get in."""
+
+
+async def prepare_keys(settings: Settings, *, loopback: bool) -> str | None:
+    """Bring the database up to date and see that somebody can get in.
+
+    On a machine of one's own, the first start makes a key; it is returned, to be shown once.
+
+    Raises:
+        NoKeysError: it would listen to the network without any usable key.
+        LocalKeyError, DatabaseAddressError, StorageUnavailable: as the names say.
+    """
+    async with open_database(settings) as database:
+        keys = access_over(database, settings).keys
+        if not loopback and not await keys.any_usable():
+            raise NoKeysError(
+                f"API_HOST={settings.api_host} opens this service to the network, and there is no usable "
+                "key yet: make one with 'ai-core keys create', or listen on 127.0.0.1."
+            )
+        if not loopback or await keys.all():
+            return None
+        return str(await make_local_key(keys, settings.local_key_path))
 
 
 async def run(settings: Settings, catalog: Catalog, listener: socket.socket) -> None:

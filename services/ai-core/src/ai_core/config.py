@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic.networks import IPvAnyNetwork
 
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
+
+
+def _words(value: Any) -> Any:
+    """A list that stands in one variable, with commas in between."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
@@ -21,6 +28,8 @@ class Settings(ServiceSettings):
     """0 takes any free port."""
     api_workers: int = 1
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1_073_741_824)] = 2_097_152
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], BeforeValidator(_words)] = ()
+    """Whose X-Forwarded-For is believed."""
     drain_timeout: Seconds = 30.0
     """How long running answers may take after SIGTERM."""
 
@@ -28,6 +37,17 @@ class Settings(ServiceSettings):
     """Shorthand for LOG_LEVEL=debug."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
+
+    api_key_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] = "X-API-Key"
+    """Beside ``Authorization: Bearer``, which always works."""
+    local_key_path: Path = Path("var/local.key")
+    """Where the key of the first start is kept, for ``ai-core chat``."""
+    rate_limit_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    """Requests per minute of new keys that are given no limit of their own; 0: none."""
+
+    database_url: SecretStr = SecretStr("sqlite:///var/ai-core.db")
+    db_user: str | None = None
+    db_password: SecretStr | None = None
 
     default_model: str | None = None
     model_config_path: Path = Path("config/models.json")
@@ -52,6 +72,8 @@ class Settings(ServiceSettings):
     engine_stall_timeout: Seconds = 30.0
     """Silence after which an engine counts as hanging and is replaced."""
 
+    max_prompt_length: Annotated[int, Field(ge=0, le=1_048_576)] = 0
+    """Tokens; longer prompts, and longer inputs of embeddings, are refused; 0: as the context allows."""
     max_queued_requests: Annotated[int, Field(ge=0, le=100_000)] = 256
     """Requests per model that may wait beside the MAX_SEQUENCES that run."""
     request_timeout: Seconds = 300.0

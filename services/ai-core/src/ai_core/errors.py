@@ -37,10 +37,29 @@ class InvalidRequest(NeoError):
     code = "invalid_request"
 
 
+class Unauthorized(NeoError):
+    """No API key, or none that is valid. ``browser``: a person may be asked for it in a dialogue."""
+
+    code = "invalid_api_key"
+    browser = False
+
+
+class Forbidden(NeoError):
+    """The API key is valid, and does not open this."""
+
+    code = "insufficient_scope"
+
+
 class ModelNotFound(NeoError):
     """No model of that name is configured."""
 
     code = "model_not_found"
+
+
+class KeyNotFound(NeoError):
+    """No API key has this id."""
+
+    code = "key_not_found"
 
 
 class Overloaded(NeoError):
@@ -71,3 +90,28 @@ class GenerationFailed(NeoError):
     """The engine failed while computing this request."""
 
     code = "generation_failed"
+
+
+class StorageUnavailable(NeoError):
+    """The database cannot be reached, and this request needs it."""
+
+    code = "storage_unavailable"
+
+
+class StoreUnavailable(StorageUnavailable):
+    """What keeps conversations and cached answers (Redis, or memory) cannot be used, and this request
+    needs it."""
+
+    code = "store_unavailable"
+
+
+class SessionNotFound(NeoError):
+    """There is no such conversation, or it is another key's."""
+
+    code = "session_not_found"
+
+
+class SessionBusy(NeoError):
+    """Another request to this conversation is still being answered."""
+
+    code = "session_busy"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from access_keys import HEADER_LINE
 from edge_server import Server, error_of
 
 from ai_core.api import json_body
@@ -43,7 +44,8 @@ async def test_a_body_that_does_not_come_is_a_408(server: Server, monkeypatch: p
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
         b"POST /api/v1/chat HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-        b'Content-Length: 100\r\n\r\n{"prompt": '
+        + HEADER_LINE.encode()
+        + b'Content-Length: 100\r\n\r\n{"prompt": '
     )
     assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
     assert b"body_too_slow" in await reader.read()
@@ -55,7 +57,8 @@ async def test_who_asks_before_sending_need_not_send_a_body_that_is_too_large(se
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
         b"POST /api/v1/chat HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-        b"Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n"
+        + HEADER_LINE.encode()
+        + b"Content-Length: 10000000\r\nExpect: 100-continue\r\n\r\n"
     )
     assert await reader.readline() == b"HTTP/1.1 413 Request Entity Too Large\r\n"
     # The connection is closed: nobody knows whether the body comes after all.

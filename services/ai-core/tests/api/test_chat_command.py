@@ -7,11 +7,12 @@ import io
 from collections.abc import Callable
 
 import pytest
+from access_keys import KEY
 from edge_server import FakeAnswer, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_core import chat
+from ai_core.cli import chat
 from ai_core.engine.messages import ChatMessage
 from ai_core.errors import Overloaded
 
@@ -34,7 +35,7 @@ def typing(*lines: str) -> Callable[[str], str]:
 async def talk(server: Server, *lines: str, **options: str) -> str:
     """What the terminal shows of a conversation that ends well."""
     screen = io.StringIO()
-    chat_options = chat.Options(f"http://127.0.0.1:{server.port}", **options)
+    chat_options = chat.Options(f"http://127.0.0.1:{server.port}", key=str(KEY), **options)
     assert await asyncio.to_thread(chat.run, chat_options, ENGLISH, typing(*lines), screen) == 0
     return screen.getvalue()
 
@@ -105,7 +106,7 @@ def test_without_a_server_it_says_how_to_start_one(
 async def test_something_else_at_that_address_is_recognised(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = chat.Options(f"http://127.0.0.1:{server.port}/elsewhere")
+    options = chat.Options(f"http://127.0.0.1:{server.port}/elsewhere", key=str(KEY))
     assert await asyncio.to_thread(chat.run, options, ENGLISH, typing()) == 1
     assert "There is nothing at" in capsys.readouterr().err
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ai_core.__main__ import command, local_url, welcome
+from ai_core.__main__ import command
 from ai_core.catalog.models import Catalog, ModelEntry
+from ai_core.cli.serve import welcome
+from ai_core.cli.terminal import local_url
 from ai_core.config import Settings
 
 
@@ -101,14 +103,14 @@ def test_the_welcome_has_a_first_request_that_fits() -> None:
     text = welcome(Settings.load({}), catalog, "127.0.0.1", 8000)
     assert "curl http://127.0.0.1:8000/api/v1/chat" in text
     assert "neo-demo  (default)" in text
-    assert "this machine only" in text
+    assert "this machine only, with keys" in text
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:80"), ("::", "http://[::1]:80")])  # noqa: S104
 def test_the_welcome_says_when_others_can_reach_it(host: str, url: str) -> None:
     text = welcome(Settings.load({}), Catalog([ModelEntry("m", Path("x"))]), host, 80)
     assert f"curl {url}/api/v1/chat" in text
-    assert "open to the network" in text
+    assert "open to the network, with keys" in text
 
 
 @pytest.mark.parametrize(

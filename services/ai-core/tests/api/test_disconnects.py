@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from access_keys import HEADER_LINE
 from edge_server import Server
 
 from ai_core.api import presence
@@ -33,7 +34,7 @@ class Caller:
         content = json.dumps(body).encode()
         head = (
             f"POST {path} HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {announced or len(content)}\r\n\r\n"
+            f"{HEADER_LINE}Content-Length: {announced or len(content)}\r\n\r\n"
         )
         self.writer.write(head.encode() + content)
         await self.writer.drain()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
+from access_keys import KEY
 from edge_server import Server
 from openai.types.chat import ChatCompletionMessageParam
 
@@ -19,7 +20,7 @@ MODEL = "fake-model"
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[openai.AsyncOpenAI]:
     url = f"http://127.0.0.1:{server.port}/v1"
-    async with openai.AsyncOpenAI(base_url=url, api_key="unused", max_retries=0, timeout=20) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key=str(KEY), max_retries=0, timeout=20) as client:
         yield client
 
 

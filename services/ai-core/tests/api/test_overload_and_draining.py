@@ -7,6 +7,7 @@ import os
 import signal
 
 import httpx
+from access_keys import HEADERS
 from edge_server import Server, error_of
 
 from ai_core.api.server import listen, serve
@@ -80,7 +81,7 @@ def serve_until_a_signal(server: Server) -> tuple[asyncio.Task[None], httpx.Asyn
     service = Service(server.context, drain_timeout=30)
     serving = asyncio.create_task(serve(server.application, listener, service.drain, service.hurry.set))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return serving, httpx.AsyncClient(base_url=url, trust_env=False)
+    return serving, httpx.AsyncClient(base_url=url, trust_env=False, headers=HEADERS)
 
 
 async def test_sigterm_lets_running_answers_finish_and_then_ends_serving(server: Server) -> None:

@@ -25,6 +25,9 @@ class Process:
         url = re.search(r"http://\S+", self.welcome)
         assert url is not None
         self.url = url.group()
+        key = re.search(r"neo_\w+", self.welcome)
+        assert key is not None
+        self.headers = {"X-API-Key": key.group()}
 
     def end(self, number: signal.Signals) -> int:
         self.popen.send_signal(number)
@@ -47,7 +50,9 @@ def process(tmp_path: Path) -> Iterator[Process]:
 
 def test_it_answers_and_its_engine_is_a_direct_child_that_ends_with_it(process: Process) -> None:
     body = {"prompt": "Bonjour"}
-    answer = httpx.post(f"{process.url}/api/v1/chat", json=body, timeout=60, trust_env=False).json()
+    answer = httpx.post(
+        f"{process.url}/api/v1/chat", json=body, headers=process.headers, timeout=60, trust_env=False
+    ).json()
     assert answer["response"] == "Bonjour"
     (engine,) = psutil.Process(process.popen.pid).children()
     assert process.end(signal.SIGTERM) == 0
@@ -57,7 +62,7 @@ def test_it_answers_and_its_engine_is_a_direct_child_that_ends_with_it(process: 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_running_answer_is_finished_before_it_ends(process: Process, number: signal.Signals) -> None:
     body = {"prompt": "[[40]] [[slow 10]]", "stream": True}
-    client = httpx.Client(base_url=process.url, timeout=60, trust_env=False)
+    client = httpx.Client(base_url=process.url, headers=process.headers, timeout=60, trust_env=False)
     with client, client.stream("POST", "/api/v1/chat", json=body) as response:
         lines = response.iter_lines()
         assert "delta" in next(lines)

@@ -53,7 +53,7 @@ def test_a_body_that_cannot_be_read_is_refused(
     server: Server, what: str, body: bytes, status: int, field: str
 ) -> None:
     for path in ("/api/v1/chat", "/v1/chat/completions"):
-        headers = {"content-type": "application/json"}
+        headers = server.headers | {"content-type": "application/json"}
         assert_clear(
             httpx.post(server.url + path, content=body, headers=headers, timeout=60, trust_env=False),
             status,

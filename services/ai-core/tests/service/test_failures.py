@@ -86,7 +86,9 @@ def test_a_client_that_leaves_frees_its_sequence_and_disturbs_nobody(start: Star
 def test_a_client_that_leaves_without_streaming_frees_its_sequence_too(start: Start) -> None:
     server = start()
     with contextlib.suppress(httpx.ReadTimeout):
-        httpx.post(server.url + "/api/v1/chat", json=ENDLESS, timeout=0.3, trust_env=False)
+        httpx.post(
+            server.url + "/api/v1/chat", json=ENDLESS, headers=server.headers, timeout=0.3, trust_env=False
+        )
     wait_until(lambda: server.metric("neo_requests_running") == 0, "nothing runs any more")
     assert server.say(QUESTIONS[0])["finish_reason"] == "stop"
 

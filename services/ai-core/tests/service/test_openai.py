@@ -14,7 +14,7 @@ MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTI
 
 @pytest.fixture
 def client(server: Server) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=server.key, max_retries=0) as client:
         yield client
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def test_a_command_is_answered(server: Server, command: str) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env=os.environ | {"NEO_API_KEY": server.key},
     )
     assert done.stdout
     assert '"error"' not in done.stdout
@@ -37,6 +39,7 @@ def test_a_program_runs(server: Server, program: str) -> None:
         capture_output=True,
         text=True,
         check=True,
+        env=os.environ | {"NEO_API_KEY": server.key},
     )
     assert done.stdout
 

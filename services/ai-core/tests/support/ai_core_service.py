@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,13 +33,27 @@ class Server:
 
     url: str
     process: subprocess.Popen[str]
+    key_path: Path
+    """Where `ai-core serve` keeps the key that it made at its start."""
     log: list[str] = field(default_factory=list)
 
+    @property
+    def key(self) -> str:
+        """The local key: every scope, no limits."""
+        return self.key_path.read_text().strip()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-API-Key": self.key}
+
     def post(self, path: str, body: object, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=PATIENCE, trust_env=False, **options)
+        headers = self.headers | options.pop("headers", {})
+        return httpx.post(
+            self.url + path, json=body, headers=headers, timeout=PATIENCE, trust_env=False, **options
+        )
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=PATIENCE, trust_env=False)
+        return httpx.get(self.url + path, headers=self.headers, timeout=PATIENCE, trust_env=False)
 
     def say(self, text: str, **options: object) -> dict[str, Any]:
         """The whole answer to one question, greedily unless told otherwise."""
@@ -50,7 +65,9 @@ class Server:
     @contextmanager
     def stream(self, body: object, path: str = "/api/v1/chat") -> Iterator[Iterator[dict[str, Any]]]:
         """The events of a streamed answer. Leaving the block closes the connection."""
-        with httpx.stream("POST", self.url + path, json=body, timeout=PATIENCE, trust_env=False) as response:
+        with httpx.stream(
+            "POST", self.url + path, json=body, headers=self.headers, timeout=PATIENCE, trust_env=False
+        ) as response:
             assert response.status_code == 200, response.read()
             yield (
                 json.loads(line[5:])
@@ -99,12 +116,20 @@ def free_port() -> int:
 @contextmanager
 def running(**settings: str) -> Iterator[Server]:
     """Start a server with these settings; it has answered once when the block begins."""
+    with tempfile.TemporaryDirectory(prefix="neo-test-") as folder:
+        yield from _running(Path(folder), settings)
+
+
+def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
     port = free_port()
+    key_path = folder / "local.key"
     environment = {
         "PATH": os.environ["PATH"],
         "API_PORT": str(port),
         "MODEL_PATH": str(DEMO_MODEL),
         "MODEL_NAME": "neo-demo",
+        "DATABASE_URL": f"sqlite:///{folder}/ai-core.db",
+        "LOCAL_KEY_PATH": str(key_path),
         **settings,
     }
     process = subprocess.Popen(
@@ -115,7 +140,7 @@ def running(**settings: str) -> Iterator[Server]:
         text=True,
         start_new_session=True,
     )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server = Server(f"http://127.0.0.1:{port}", process, key_path)
     reader = threading.Thread(target=_collect, args=(process, server.log), daemon=True)
     reader.start()
     try:
@@ -130,7 +155,7 @@ def running(**settings: str) -> Iterator[Server]:
 def _is_ready(server: Server) -> bool:
     assert server.process.poll() is None, "".join(server.log)
     try:
-        return server.get("/readyz").status_code == 200
+        return httpx.get(f"{server.url}/readyz", timeout=PATIENCE, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from access_keys import HEADERS, temporary_access
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from ai_core.access.administration import KeyWish
+from ai_core.access.assembly import Access
+from ai_core.access.caller import Scope
 from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
 from ai_core.api.server import configuration
@@ -55,7 +59,16 @@ class FakeAnswer:
         self.cancelled = asyncio.Event()
         self._events: asyncio.Queue[Delta | Finished | BaseException] = asyncio.Queue()
         self._tokens = 0
+        self._begun = False
         self._over = False
+
+    @property
+    def started(self) -> bool:
+        return self._begun or self._tokens > 0
+
+    def begin(self) -> None:
+        """Its turn has come; no text yet."""
+        self._begun = True
 
     def __aiter__(self) -> FakeAnswer:
         return self
@@ -188,7 +201,15 @@ class Server:
     context: ApiContext
     application: ASGIApp
     client: httpx.AsyncClient
+    """Sends ``access_keys.KEY``: every scope, no limits."""
+    anonymous: httpx.AsyncClient
+    """Sends no key."""
     port: int
+
+    async def new_key(self, *scopes: Scope, **wish: Any) -> str:
+        """A further key; every scope unless told otherwise. ``wish``: fields of KeyWish."""
+        wished = KeyWish(name="test", scopes=frozenset(scopes or Scope), **wish)
+        return str((await self.context.access.keys.create(wished)).key)
 
     async def chat(self, **body: Any) -> httpx.Response:
         return await self.client.post("/api/v1/chat", json=body)
@@ -222,7 +243,9 @@ class Server:
         await self.context.inference.requests.wait_until_nobody()
 
 
-def make_context(engine: FakeEngine, limits: Limits, max_body_bytes: int = 100_000) -> ApiContext:
+def make_context(
+    engine: FakeEngine, limits: Limits, access: Access, max_body_bytes: int = 100_000
+) -> ApiContext:
     registry = CollectorRegistry()
     engines = {"fake-model": engine}
     registry.register(EngineCollector(engines))
@@ -231,6 +254,7 @@ def make_context(engine: FakeEngine, limits: Limits, max_body_bytes: int = 100_0
         inference=Inference(catalog, engines, limits, AnswerMetrics(registry)),
         engines=engines,
         registry=registry,
+        access=access,
         max_body_bytes=max_body_bytes,
         version="0.0.0",
     )
@@ -238,12 +262,16 @@ def make_context(engine: FakeEngine, limits: Limits, max_body_bytes: int = 100_0
 
 @asynccontextmanager
 async def running_server(engine: FakeEngine, limits: Limits = LIMITS) -> AsyncIterator[Server]:
-    context = make_context(engine, limits)
-    application = create_application(context)
-    async with listening(application) as port:
-        url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
-            yield Server(engine, context, application, client, port)
+    async with temporary_access() as access:
+        context = make_context(engine, limits, access)
+        application = create_application(context)
+        async with listening(application) as port:
+            url = f"http://127.0.0.1:{port}"
+            async with (
+                httpx.AsyncClient(base_url=url, timeout=20, trust_env=False, headers=HEADERS) as client,
+                httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as anonymous,
+            ):
+                yield Server(engine, context, application, client, anonymous, port)
 
 
 @asynccontextmanager

@@ -50,6 +50,9 @@ class Caller:
     allowed_models: AbstractSet[str] = frozenset()
     default_model: str | None = None
     priority: PriorityClass = PriorityClass.NORMAL
+    fair_by_user: bool = False
+    """The caller speaks for many people and is trusted to say for whom: waiting requests take turns
+    by the ``user`` it sends. Otherwise by key, or each made-up user would get a share of its own."""
 
     def may(self, scope: Scope) -> bool:
         """Whether the key has this scope."""

@@ -13,21 +13,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ai_core.api.answering import unexpected_error
 from ai_core.api.body_limit import BodyLimit
 from ai_core.api.context import ApiContext
-from ai_core.api.errors import (
-    BodyTooLarge,
-    BodyTooSlow,
-    MethodNotAllowed,
-    RouteNotFound,
-    error_body,
-    error_headers,
-    status_of,
-)
+from ai_core.api.description_routes import description_routes
+from ai_core.api.error_response import error_response
+from ai_core.api.errors import MethodNotAllowed, RouteNotFound
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, exchange_of
+from ai_core.api.gate import Gate
 from ai_core.api.middleware import RequestCounter, RequestScope
 from ai_core.api.native_routes import native_routes
 from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
 from ai_core.api.operations_routes import operations_routes
+from ai_core.api.route_access import RouteTable, declared_routes
 from ai_core.errors import InvalidRequest, NeoError
 
 MAX_PATH_ECHO = 80
@@ -46,7 +42,9 @@ def create_application(context: ApiContext) -> ASGIApp:
         title="Code du Travail Neo: AI core",
         version=context.version,
         redirect_slashes=False,
-        # Their pages load scripts from elsewhere; the description itself is at /openapi.json.
+        # Their pages load scripts from elsewhere; the description itself is at /openapi.json,
+        # where description_routes puts it.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # Nothing leaves this machine, whatever variables are set.
@@ -61,27 +59,23 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.include_router(native_routes(context))
     app.include_router(openai_routes(context))
     app.include_router(operations_routes(context))
+    app.include_router(description_routes(app))
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(NeoError, _answer_neo_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_unexpected)
-    return RequestScope(BodyLimit(app, context.max_body_bytes), RequestCounter(context.registry))
-
-
-def error_response(request: Request, error: NeoError) -> Response:
-    """An error as a response; its code goes into the log line."""
-    exchange_of(request.scope).error_code = error.code
-    headers = error_headers(error)
-    if isinstance(error, BodyTooLarge | BodyTooSlow):
-        # What is left of the body may still be on its way.
-        headers["connection"] = "close"
-    return Response(error_body(error), status_of(error), headers, media_type="application/json")
+    gate = Gate(
+        BodyLimit(app, context.max_body_bytes),
+        context.access.authenticator,
+        RouteTable(declared_routes(app.routes)),
+    )
+    return RequestScope(gate, RequestCounter(context.registry))
 
 
 async def _answer_neo_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, NeoError)
-    return error_response(request, error)
+    return error_response(request.scope, error)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -89,15 +83,17 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     path = request.url.path
     shown = path if len(path) <= MAX_PATH_ECHO else path[: MAX_PATH_ECHO - 1] + "…"
     if error.status_code == 404:
-        return error_response(request, RouteNotFound(f"There is nothing at {shown}. See /openapi.json."))
+        return error_response(
+            request.scope, RouteNotFound(f"There is nothing at {shown}. See /openapi.json.")
+        )
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         response = error_response(
-            request, MethodNotAllowed(f"{request.method} is not possible at {shown}; {allowed} is.")
+            request.scope, MethodNotAllowed(f"{request.method} is not possible at {shown}; {allowed} is.")
         )
         response.headers["allow"] = allowed
         return response
-    return error_response(request, InvalidRequest(str(error.detail)))
+    return error_response(request.scope, InvalidRequest(str(error.detail)))
 
 
 async def _answer_nobody(request: Request, error: Exception) -> Response:
@@ -105,4 +101,4 @@ async def _answer_nobody(request: Request, error: Exception) -> Response:
 
 
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
-    return error_response(request, unexpected_error(exchange_of(request.scope).request_id))
+    return error_response(request.scope, unexpected_error(exchange_of(request.scope).request_id))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+from ai_core.access.assembly import Access
 from ai_core.inference.served import ServedEngine
 from ai_core.inference.service import Inference
 
@@ -19,6 +20,7 @@ class ApiContext:
     inference: Inference
     engines: Mapping[str, ServedEngine]
     registry: CollectorRegistry
+    access: Access
     max_body_bytes: int
     version: str
     started_at: float = field(default_factory=time.time)

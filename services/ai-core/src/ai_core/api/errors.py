@@ -10,6 +10,7 @@ import msgspec
 from ai_core import errors
 
 MAX_MESSAGE_CHARACTERS = 600
+_BEARER = 'Bearer realm="ai-core"'
 
 
 class RouteNotFound(errors.NeoError):
@@ -44,7 +45,10 @@ class UnsupportedMediaType(errors.NeoError):
 
 STATUS: dict[type[errors.NeoError], int] = {
     errors.InvalidRequest: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.ModelNotFound: 404,
+    errors.KeyNotFound: 404,
     RouteNotFound: 404,
     MethodNotAllowed: 405,
     BodyTooSlow: 408,
@@ -54,6 +58,7 @@ STATUS: dict[type[errors.NeoError], int] = {
     errors.GenerationFailed: 500,
     errors.RequestQuarantined: 500,
     errors.EngineUnavailable: 503,
+    errors.StorageUnavailable: 503,
     errors.DeadlineExceeded: 504,
 }
 
@@ -88,7 +93,23 @@ def error_body(error: errors.NeoError) -> bytes:
 
 
 def error_headers(error: errors.NeoError) -> dict[str, str]:
-    """``Retry-After`` in whole seconds, at least 1, where trying again makes sense."""
-    if error.retry_after is None:
-        return {}
-    return {"retry-after": str(max(1, math.ceil(error.retry_after)))}
+    """``Retry-After`` in whole seconds, at least 1, where trying again makes sense; ``WWW-Authenticate``
+    where another key would help."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if challenge := _challenge(error):
+        headers["www-authenticate"] = challenge
+    return headers
+
+
+def _challenge(error: errors.NeoError) -> str | None:
+    """RFC 6750, section 3; for browsers RFC 7617."""
+    if isinstance(error, errors.Unauthorized):
+        if error.browser:
+            return 'Basic realm="ai-core", charset="UTF-8"'
+        # Who showed no key at all is told nothing about errors.
+        return _BEARER if error.code == "missing_api_key" else f'{_BEARER}, error="invalid_token"'
+    if isinstance(error, errors.Forbidden) and error.code == "insufficient_scope":
+        return f'{_BEARER}, error="insufficient_scope"'
+    return None

@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.types import Scope
 
+from ai_core.access.caller import Caller
+
 _KEY = "neo.exchange"
 STATUS_CLIENT_LEFT = 499
 """What logs and metrics say where the caller left before the end; it never goes out. As in nginx."""
@@ -21,6 +23,8 @@ class Exchange:
     """0: nothing was sent, because the caller left first."""
     complete: bool = False
     """The last byte of the answer has been handed to the server."""
+    caller: Caller | None = None
+    """Who asks; None on the few routes that are open to all, and where the key was refused."""
     error_code: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """Further fields of the log line: model, tokens, timings."""
@@ -29,6 +33,13 @@ class Exchange:
 def attach(scope: Scope, exchange: Exchange) -> None:
     """Make an exchange known to everything that handles this request."""
     scope[_KEY] = exchange
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Who asks, on every route that needs a key: the gate has let nobody else through."""
+    caller = exchange_of(scope).caller
+    assert caller is not None
+    return caller
 
 
 def exchange_of(scope: Scope) -> Exchange:

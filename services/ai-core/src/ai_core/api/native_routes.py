@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from ai_core.access.caller import Scope
 from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.answering import AnswerResponse
 from ai_core.api.context import ApiContext
@@ -11,6 +12,7 @@ from ai_core.api.json_body import read_body
 from ai_core.api.native_answers import NativeFormat
 from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openapi import takes
+from ai_core.api.route_access import needs
 
 
 def native_routes(context: ApiContext) -> APIRouter:
@@ -27,10 +29,12 @@ def native_routes(context: ApiContext) -> APIRouter:
         )
 
     @router.post("/chat", summary="Answer a conversation", openapi_extra=takes(ChatBody))
+    @needs(Scope.GENERATE)
     async def chat(request: Request) -> Response:
         return answer(await read_body(request, ChatBody))
 
     @router.post("/generate", summary="Continue a text", openapi_extra=takes(GenerateBody))
+    @needs(Scope.GENERATE)
     async def generate(request: Request) -> Response:
         return answer(await read_body(request, GenerateBody))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from ai_core.access.caller import Scope
 from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.answering import AnswerResponse
 from ai_core.api.context import ApiContext
@@ -14,6 +15,7 @@ from ai_core.api.json_body import read_body
 from ai_core.api.openai_answers import OpenAIFormat
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.api.openapi import takes
+from ai_core.api.route_access import needs
 
 
 def openai_routes(context: ApiContext) -> APIRouter:
@@ -27,6 +29,7 @@ def openai_routes(context: ApiContext) -> APIRouter:
     @router.post(
         "/chat/completions", summary="Answer a conversation", openapi_extra=takes(ChatCompletionBody)
     )
+    @needs(Scope.GENERATE)
     async def chat_completions(request: Request) -> Response:
         body = await read_body(request, ChatCompletionBody)
 
@@ -42,11 +45,13 @@ def openai_routes(context: ApiContext) -> APIRouter:
         )
 
     @router.get("/models", summary="All models, aliases included")
+    @needs(Scope.MODELS_READ)
     async def models() -> dict[str, Any]:
         data = [described(name) for entry in catalog.entries for name in (entry.name, *entry.aliases)]
         return {"object": "list", "data": data}
 
     @router.get("/models/{name:path}", summary="One model")
+    @needs(Scope.MODELS_READ)
     async def model(name: str) -> dict[str, Any]:
         catalog.resolve(name)
         return described(name)

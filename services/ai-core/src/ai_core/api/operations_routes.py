@@ -8,7 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from ai_core.access.caller import Scope
 from ai_core.api.context import ApiContext
+from ai_core.api.route_access import needs, open_to_all
 from ai_core.catalog.models import ModelEntry
 from ai_core.inference.served import ServedEngine
 
@@ -19,6 +21,7 @@ def operations_routes(context: ApiContext) -> APIRouter:
     catalog = context.inference.catalog
 
     @router.get("/api/v1/models", summary="All models and their state")
+    @needs(Scope.MODELS_READ)
     async def models() -> dict[str, Any]:
         return {
             "models": [
@@ -28,19 +31,23 @@ def operations_routes(context: ApiContext) -> APIRouter:
         }
 
     @router.get("/api/v1/health", summary="The state of all parts")
+    @needs(None)
     async def health() -> dict[str, Any]:
         return health_facts(context, time.time())
 
     @router.get("/livez", summary="Whether this process answers at all")
+    @open_to_all
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
     @router.get("/readyz", summary="Whether new requests are taken")
+    @open_to_all
     async def readyz() -> dict[str, str]:
         context.inference.requests.refuse_if_closed()
         return {"status": "ready"}
 
     @router.get("/api/v1/metrics", summary="Metrics for Prometheus")
+    @needs(Scope.METRICS)
     async def metrics() -> Response:
         return Response(generate_latest(context.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -8,9 +8,12 @@ import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
+
+from ai_core.access.local_key import read_local_key
 
 # The first token may have to wait for the model to load and for others' answers.
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
@@ -52,6 +55,15 @@ class Options:
     url: str
     model: str | None = None
     system: str | None = None
+    key: str | None = None
+
+
+def key_from(environ: Mapping[str, str], local_key_path: Path) -> str | None:
+    """The key to show: NEO_API_KEY, what stands in NEO_API_KEY_FILE, or the local key."""
+    if key := environ.get("NEO_API_KEY"):
+        return key.strip()
+    path = environ.get("NEO_API_KEY_FILE")
+    return read_local_key(Path(path) if path else local_key_path)
 
 
 def texts_for(environ: Mapping[str, str]) -> dict[str, str]:
@@ -155,7 +167,8 @@ def run(
         # Its import alone gives input() line editing and history.
         importlib.import_module("readline")
     # A proxy in the environment is for the world outside, not for one's own server.
-    with httpx.Client(base_url=options.url, timeout=TIMEOUT, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {options.key}"} if options.key else {}
+    with httpx.Client(base_url=options.url, timeout=TIMEOUT, headers=headers, trust_env=False) as client:
         conversation = Conversation(client, options, texts)
         try:
             model = conversation.model()

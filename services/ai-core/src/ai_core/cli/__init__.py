@@ -1,0 +1,1 @@
+"""The commands of ``ai-core``, one module each; ``__main__`` chooses between them."""

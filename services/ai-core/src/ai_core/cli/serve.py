@@ -1,0 +1,83 @@
+"""``ai-core serve``: the API, until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from importlib.metadata import version
+from ipaddress import ip_address
+
+import uvloop
+
+from ai_core import app
+from ai_core.access.local_key import LocalKeyError
+from ai_core.api.server import ListenError, allow_many_connections, listen
+from ai_core.catalog.models import Catalog, CatalogError
+from ai_core.cli.terminal import ENV_FILE, complain, local_url
+from ai_core.config import Settings
+from ai_core.errors import StorageUnavailable
+from ai_core.storage.database import DatabaseAddressError
+from servicekit import logging
+from servicekit.settings import SettingsError
+
+
+def run() -> int:
+    """Serve until a signal; 2 when the settings do not allow it."""
+    try:
+        settings = Settings.load(os.environ, ENV_FILE)
+        logging.configure(settings.effective_log_level, settings.log_format)
+        catalog = app.catalog_of(settings)
+        listener = listen(settings.api_host, settings.api_port)
+    except SettingsError as error:
+        return complain(*error.lines)
+    except (CatalogError, ListenError) as error:
+        return complain(str(error))
+    with listener:
+        return _serve(settings, catalog, listener)
+
+
+def _serve(settings: Settings, catalog: Catalog, listener: socket.socket) -> int:
+    host, port = listener.getsockname()[:2]
+    try:
+        new_key = uvloop.run(app.prepare_keys(settings, loopback=ip_address(host).is_loopback))
+    except (DatabaseAddressError, LocalKeyError, app.NoKeysError) as error:
+        return complain(str(error))
+    except StorageUnavailable:
+        return complain(
+            "The database cannot be used: check DATABASE_URL, DB_USER and DB_PASSWORD, and that it runs."
+        )
+    allow_many_connections()
+    print(welcome(settings, catalog, host, port, new_key), file=sys.stderr, flush=True)
+    uvloop.run(app.run(settings, catalog, listener))
+    return 0
+
+
+def welcome(settings: Settings, catalog: Catalog, host: str, port: int, new_key: str | None = None) -> str:
+    """What is on, what is off, and a first request to copy."""
+    url = local_url(host, port)
+    reach = "this machine only" if ip_address(host).is_loopback else "open to the network"
+    key = f"$(cat {settings.local_key_path})" if settings.local_key_path.exists() else "YOUR_KEY"
+    lines = [
+        f"Code du Travail Neo, AI core {version('ai-core')}",
+        f"  on   API                {url}  ({reach}, with keys)",
+        *(
+            f"  on   model              {entry.name}" + ("  (default)" if entry is catalog.default else "")
+            for entry in catalog.entries
+        ),
+        f"  on   metrics            {url}/api/v1/metrics",
+        *_about(settings, new_key),
+        "",
+        "Try:",
+        f"  curl {url}/api/v1/chat -H 'Content-Type: application/json' \\",
+        f"""    -H "{settings.api_key_header}: {key}" -d '{{"prompt": "Bonjour !"}}'""",
+        f"  ai-core chat{'' if port == 8000 else f' --url {url}'}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _about(settings: Settings, new_key: str | None) -> list[str]:
+    if new_key is None:
+        return []
+    return [f"  new  your key           {new_key}  (shown this once; kept in {settings.local_key_path})"]

@@ -1,0 +1,1 @@
+"""What outlives a process: tables, one repository per table, and their migrations."""

@@ -1,0 +1,200 @@
+"""The database of this service: an SQLite file by default, PostgreSQL when DATABASE_URL says so.
+
+Everything that a database which is down, overloaded or out of reach raises becomes one error,
+``StorageUnavailable``, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from ai_core.errors import StorageUnavailable
+from ai_core.storage.failures import UNAVAILABLE, is_lost_connection, means_unavailable
+
+CONNECT_SECONDS = 2.0
+COMMAND_SECONDS = 5.0
+POOL_SECONDS = 2.0
+PAUSE_SECONDS = 1.0
+"""How long nobody tries after a connection was lost: callers learn at once instead of waiting in turn."""
+RETRY_AFTER_SECONDS = 2.0
+POOL_SIZE = 10
+SQLITE_BUSY_MS = 5_000
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+}
+
+
+class DatabaseAddressError(Exception):
+    """DATABASE_URL cannot be used; the text says why and holds no secret."""
+
+
+def database_url(address: str, user: str | None = None, password: str | None = None) -> URL:
+    """SQLAlchemy's form of DATABASE_URL; ``user`` and ``password`` go before those in it.
+
+    Raises:
+        DatabaseAddressError: no address, no known database, or an SQLite database without a file.
+    """
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise DatabaseAddressError(
+            "DATABASE_URL is no address of a database. Examples: sqlite:///var/ai-core.db, "
+            "postgresql://user@host:5432/neo."
+        ) from None
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise DatabaseAddressError(
+            f"DATABASE_URL begins with '{url.drivername}': use sqlite:///path or postgresql://host/name."
+        )
+    if driver.startswith("sqlite"):
+        if url.database in {None, "", ":memory:"}:
+            # Each connection would have a memory of its own, and rows would be lost in silence.
+            raise DatabaseAddressError("DATABASE_URL: SQLite needs a file, as in sqlite:///var/ai-core.db.")
+        return url.set(drivername=driver)
+    query = dict(url.query)
+    if "sslmode" in query:
+        # libpq's name for what asyncpg calls ssl.
+        query["ssl"] = query.pop("sslmode")
+    return url.set(
+        drivername=driver, query=query, username=user or url.username, password=password or url.password
+    )
+
+
+class Database:
+    """Connections, and nothing about what is in the tables."""
+
+    def __init__(self, url: URL, clock: Callable[[], float] = time.monotonic) -> None:
+        self._engine = _create_engine(url)
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._clock = clock
+        self._pause_until = 0.0
+        self.dialect = self._engine.dialect.name
+        """``sqlite`` or ``postgresql``."""
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection without a transaction: each statement sees what is committed by then.
+
+        Raises:
+            StorageUnavailable: the database is down or does not answer in time.
+        """
+        with self._watch():
+            async with self._reading.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A connection in a transaction, committed when the block ends and undone when it raises.
+
+        Raises:
+            StorageUnavailable: the database is down or does not answer in time.
+        """
+        with self._watch():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    def _watch(self) -> _Watch:
+        return _Watch(self)
+
+    async def ping(self) -> float:
+        """Seconds that a question to the database takes. Raises StorageUnavailable."""
+        began = self._clock()
+        async with self.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+        return self._clock() - began
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    def _enter(self) -> None:
+        now = self._clock()
+        if now < self._pause_until:
+            raise _unavailable()
+        if self._pause_until:
+            # One caller tries for all; the others go on learning at once.
+            self._pause_until = now + PAUSE_SECONDS
+
+    def _leave(self, error: BaseException | None) -> None:
+        if error is None or not means_unavailable(error):
+            self._pause_until = 0.0
+        elif is_lost_connection(error):
+            self._pause_until = self._clock() + PAUSE_SECONDS
+
+
+class _Watch:
+    """Around the use of a connection: turns what a dead database raises into StorageUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> None:
+        self._database._enter()
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        self._database._leave(error)
+        if isinstance(error, UNAVAILABLE) and means_unavailable(error):
+            raise _unavailable() from error
+
+
+def _unavailable() -> StorageUnavailable:
+    return StorageUnavailable(
+        "The database cannot be reached at present. Try again in a moment.", retry_after=RETRY_AFTER_SECONDS
+    )
+
+
+def _create_engine(url: URL) -> AsyncEngine:
+    if url.drivername.startswith("sqlite"):
+        return _create_sqlite_engine(url)
+    return create_async_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+        pool_use_lifo=True,
+        hide_parameters=True,
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+    )
+
+
+def _create_sqlite_engine(url: URL) -> AsyncEngine:
+    assert url.database is not None
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(
+        url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=COMMAND_SECONDS, hide_parameters=True
+    )
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Transactions begin where we say so: the driver's own would begin too late, at the first write.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={SQLITE_BUSY_MS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        # One that reads first and writes then could not wait for another writer: it would fail.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,45 @@
+"""The database's schema, step by step; ``upgrade`` takes a database to the newest step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from ai_core.storage.database import Database
+
+HERE = Path(__file__).parent
+LOCK_NUMBER = 0x6E656F  # "neo"
+"""PostgreSQL's advisory lock that one replica holds while it migrates."""
+
+
+def configuration() -> Config:
+    """Alembic's configuration; there is no alembic.ini."""
+    config = Config()
+    config.set_main_option("script_location", str(HERE))
+    # The folder's path may hold a %.
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def upgrade(database: Database) -> None:
+    """Take the schema to the newest revision, all in one transaction.
+
+    Several replicas may start at once: the first does the work, the others wait and find it done.
+
+    Raises:
+        StorageUnavailable: the database is down.
+    """
+    async with database.writing() as connection:
+        await connection.run_sync(_upgrade)
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Ends with the transaction. In SQLite, the transaction is a lock already.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
+    config = configuration()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,54 @@
+"""Keys for tests, in a real database.
+
+``edge_server.Server.client`` carries a key with every scope and no limits; ``anonymous`` carries
+none, and ``new_key(...)`` makes further ones. ``ai_core_service.Server`` sends the local key that
+`ai-core serve` made at its start.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ai_core.access.administration import KeyAdministration, local_wish
+from ai_core.access.assembly import Access, access_over
+from ai_core.access.keys import PresentedKey, new_key
+from ai_core.config import Settings
+from ai_core.storage.database import Database, database_url
+from ai_core.storage.keys import KeyRepository
+from ai_core.storage.migrations import upgrade
+
+KEY: PresentedKey = new_key()
+"""Every scope, no limits, fair by user."""
+HEADERS = {"X-API-Key": str(KEY)}
+HEADER_LINE = f"X-API-Key: {KEY}\r\n"
+"""For who speaks HTTP by hand."""
+
+_template: bytes | None = None
+
+
+async def open_access(folder: Path, settings: Settings | None = None) -> Access:
+    """Access over a fresh database in a folder, which knows :data:`KEY`. Close its ``database`` after use."""
+    global _template  # noqa: PLW0603 - migrating a database for each test would take longer than the tests
+    path = folder / "ai-core.db"
+    if _template is None:
+        database = Database(database_url(f"sqlite:///{path}"))
+        await upgrade(database)
+        await KeyAdministration(KeyRepository(database)).create(local_wish(), KEY)
+        await database.close()
+        _template = path.read_bytes()
+    path.write_bytes(_template)
+    return access_over(Database(database_url(f"sqlite:///{path}")), settings or Settings.load({}))
+
+
+@asynccontextmanager
+async def temporary_access(settings: Settings | None = None) -> AsyncIterator[Access]:
+    """Access over a database that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="neo-test-") as folder:
+        access = await open_access(Path(folder), settings)
+        try:
+            yield access
+        finally:
+            await access.database.close()
