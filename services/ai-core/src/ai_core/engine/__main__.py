@@ -17,6 +17,7 @@ import msgspec
 
 from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.backends.registry import load
+from ai_core.engine.chat.abilities import Abilities
 from ai_core.engine.chat.template import BadTemplate, ChatTemplate
 from ai_core.engine.embedding.host import EmbeddingHost
 from ai_core.engine.embedding.intake import EmbeddingIntake
@@ -50,7 +51,7 @@ def serve(wire: Wire, config: EngineConfig) -> int:
         return FAILED_TO_LOAD
     if isinstance(loaded, LoadedEmbedder):
         return _serve_embeddings(wire, config, loaded, time.monotonic() - started)
-    wire.send(_ready(loaded, has_template=template is not None, seconds=time.monotonic() - started))
+    wire.send(_ready(loaded, template, seconds=time.monotonic() - started))
     host = Host(
         loaded.backend,
         loaded.vocabulary,
@@ -103,8 +104,9 @@ def _progress_reporter(wire: Wire) -> Callable[[float], None]:
     return report
 
 
-def _ready(loaded: Loaded, *, has_template: bool, seconds: float) -> Ready:
+def _ready(loaded: Loaded, template: ChatTemplate | None, *, seconds: float) -> Ready:
     capabilities = loaded.backend.capabilities()
+    abilities = Abilities() if template is None else template.abilities
     return Ready(
         backend=capabilities.name,
         description=loaded.description,
@@ -113,7 +115,9 @@ def _ready(loaded: Loaded, *, has_template: bool, seconds: float) -> Ready:
         max_sequences=capabilities.max_sequences,
         vocabulary=capabilities.vocabulary,
         parameters=loaded.parameters,
-        has_chat_template=has_template,
+        has_chat_template=template is not None,
+        supports_tools=abilities.calls is not None,
+        supports_reasoning=abilities.thinking is not None,
         prefix=capabilities.prefix,
         load_seconds=seconds,
         weights_bytes=loaded.weights_bytes,

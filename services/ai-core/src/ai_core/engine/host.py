@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ai_core.engine.backends.port import Backend, Sequence, StepResult, Vocabulary
+from ai_core.engine.chat.reply import Reply, Said
 from ai_core.engine.coalescing import Coalescer, WaitFor
 from ai_core.engine.intake import Intake, Prompt
 from ai_core.engine.messages import (
@@ -43,6 +44,8 @@ class _Request:
     prompt: Prompt
     arrived: float
     text: TextAssembler
+    reply: Reply | None
+    """Takes the place of ``text`` where an answer may be more than text."""
     held_since: float | None = None
     """When it first waited for a prefix that another is computing."""
     started: float | None = None
@@ -175,7 +178,8 @@ class Host:
             self._send(prompt)
             return
         now = self._clock()
-        self._requests[submit.id] = _Request(submit, prompt, now, TextAssembler(submit.stop))
+        reply = None if prompt.reply.plain else Reply(prompt.reply, submit.stop)
+        self._requests[submit.id] = _Request(submit, prompt, now, TextAssembler(submit.stop), reply)
         self._order.add(
             Waiting(
                 id=submit.id,
@@ -289,25 +293,41 @@ class Host:
             self._coalescer.done(request_id)
         request.generated += 1
         self._counters.completion_tokens += 1
-        out.deltas.append(Delta(request_id, request.text.push(self._vocabulary.piece(token)), 1))
-        if request.text.stopped:
+        out.deltas.append(self._delta(request, token))
+        if (request.reply or request.text).stopped:
             if request_id not in reasons:
                 self._backend.cancel(request_id)
             reasons[request_id] = "stop"
+
+    def _delta(self, request: _Request, token: int) -> Delta:
+        request_id, piece = request.submit.id, self._vocabulary.piece(token)
+        if request.reply is None:
+            return Delta(request_id, request.text.push(piece), 1)
+        said = request.reply.push(token, piece)
+        return Delta(request_id, said.text, 1, reasoning=said.reasoning, calls=list(said.calls))
 
     def _end(self, request_id: int, reason: FinishReason, *, held_back: bool) -> Finished:
         request = self._forget(request_id)
         now = self._clock()
         started = request.started or now
+        reply = request.reply
+        said = Said()
+        if held_back and not (reply or request.text).stopped:
+            said = Said(request.text.finish()) if reply is None else reply.finish()
+        if reply is not None and reply.has_calls and reason == "stop":
+            reason = "tool_calls"
         return Finished(
             request_id,
             reason,
-            request.text.finish() if held_back and not request.text.stopped else "",
+            said.text,
             len(request.prompt.tokens),
             request.generated,
             request.cached,
             started - request.arrived,
             (request.first_token or now) - started,
+            reasoning=said.reasoning,
+            calls=list(said.calls),
+            reasoning_tokens=0 if reply is None else reply.reasoning_tokens,
         )
 
     def _forget(self, request_id: int) -> _Request:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ai_core.engine.backends.port import Capabilities, Tokens, Vocabulary
-from ai_core.engine.chat.prompt import encode_chat, encode_raw
+from ai_core.engine.chat.prompt import encode_raw
+from ai_core.engine.chat.reader import ChatPrompt, ChatReader, ChatRefused, characters_in
+from ai_core.engine.chat.reply import ReplyForm
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
-from ai_core.engine.messages import RefusalCode, Refused, Submit
+from ai_core.engine.messages import Grammar, RefusalCode, Refused, Submit
 
 FEWEST_TOKENS_PER_MESSAGE = 4
 """A template puts at least so many tokens around a message. llama.cpp's time to read a text grows with
@@ -25,6 +27,9 @@ class Prompt:
 
     tokens: Tokens
     max_tokens: int
+    reply: ReplyForm
+    grammar: Grammar | None
+    """What the answer has to look like: the request's own, or that of a call which must be made."""
 
 
 class Intake:
@@ -40,7 +45,7 @@ class Intake:
         """``max_prompt_tokens`` 0: as long as the context allows."""
         self._max_prompt_tokens = max_prompt_tokens or capabilities.context_length
         self._vocabulary = vocabulary
-        self._template = template
+        self._chats = None if template is None else ChatReader(template, vocabulary)
         self._capabilities = capabilities
 
     def read(self, request: Submit) -> Prompt | Refused:
@@ -58,26 +63,29 @@ class Intake:
             message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
             return _refused(request, "invalid_parameter", "logit_bias", message)
         try:
-            tokens = self._encode(request)
+            prompt = self._encode(request)
         except TemplateError as error:
             message = f"the model's chat template refuses this: {error}"
             return _refused(request, "template_error", parameter, message)
-        return self._fit(request, parameter, tokens)
+        except ChatRefused as refusal:
+            return _refused(request, refusal.code, refusal.parameter, refusal.message)
+        return self._fit(request, parameter, prompt)
 
-    def _encode(self, request: Submit) -> list[int]:
+    def _encode(self, request: Submit) -> ChatPrompt:
         if request.messages is None:
-            return encode_raw(self._vocabulary, request.prompt or "")
-        if self._template is None:
+            tokens = encode_raw(self._vocabulary, request.prompt or "")
+            return ChatPrompt(tokens, ReplyForm(), request.grammar)
+        if self._chats is None:
             raise TemplateError("this model has no chat template; use /api/v1/generate with a raw prompt")
         limit = self._capabilities.context_length
-        return encode_chat(self._template, self._vocabulary, request.messages, limit=limit)
+        return self._chats.read(request.messages, request.chat, request.grammar, limit)
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
         messages = request.messages
         if len(messages or []) > self._capabilities.context_length // FEWEST_TOKENS_PER_MESSAGE:
             message = "so many messages cannot fit in this model's context; leave out the oldest"
             return _refused(request, "context_length_exceeded", parameter, message)
-        characters = len(request.prompt or "") + sum(len(message.content) for message in messages or [])
+        characters = len(request.prompt or "") + characters_in(messages or [], request.chat)
         most = self._capabilities.context_length * LONGEST_TOKEN_BYTES
         if characters <= most:
             return None
@@ -89,8 +97,8 @@ class Intake:
             f"{self._capabilities.context_length} tokens; shorten the prompt",
         )
 
-    def _fit(self, request: Submit, parameter: str, tokens: list[int]) -> Prompt | Refused:
-        length = self._capabilities.context_length
+    def _fit(self, request: Submit, parameter: str, prompt: ChatPrompt) -> Prompt | Refused:
+        length, tokens = self._capabilities.context_length, prompt.tokens
         if not tokens:
             message = "the prompt is empty; send at least one character"
             return _refused(request, "invalid_prompt", parameter, message)
@@ -106,7 +114,12 @@ class Intake:
             message = f"the prompt has at least {len(tokens)} tokens; this server takes prompts of up to "
             message += f"{self._max_prompt_tokens}, so shorten it"
             return _refused(request, "context_length_exceeded", parameter, message)
-        return Prompt(np.asarray(tokens, dtype=np.int32), min(request.max_tokens, length - len(tokens)))
+        return Prompt(
+            np.asarray(tokens, dtype=np.int32),
+            min(request.max_tokens, length - len(tokens)),
+            prompt.reply,
+            prompt.grammar,
+        )
 
 
 def _refused(request: Submit, code: RefusalCode, parameter: str, message: str) -> Refused:

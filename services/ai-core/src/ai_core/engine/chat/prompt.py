@@ -7,21 +7,27 @@ text that a message contains, and around what each message says. If both renderi
 texts, all of them are the template's own, and the plain text is encoded in one call. If not, a message
 has a control text in it, or makes one together with the template's text beside it, or with another
 message. Then the guarded text is cut at the marks and encoded in pieces: the model still reads all of it,
-as ordinary text.
+as ordinary text. Tools, arguments and thoughts are guarded as messages are.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from types import MappingProxyType
+from typing import Any
 
 from ai_core.engine.backends.port import Vocabulary
+from ai_core.engine.chat.conversation import as_tools, texts_in
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
-from ai_core.engine.messages import ChatMessage
+from ai_core.engine.messages import ChatMessage, Tool
 
+_SAID = ("content", "reasoning_content")
+"""What of a turn may be anything. Roles, names and ids are words: the API takes nothing else there."""
+_WORD = re.compile(r"[A-Za-z0-9_.$/-]*")
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 
 
@@ -35,6 +41,9 @@ def encode_chat(
     vocabulary: Vocabulary,
     messages: Sequence[ChatMessage],
     *,
+    tools: Sequence[Tool] = (),
+    variables: Mapping[str, bool | int | float | str] = MappingProxyType({}),
+    begin: Callable[[str], str] = lambda _prompt: "",
     limit: int | None = None,
 ) -> list[int]:
     """Token ids of a conversation.
@@ -43,18 +52,26 @@ def encode_chat(
     space at the ends of a message is outside the guard, so that templates can trim it.
 
     Args:
+        tools: functions that the template shows to the model.
+        variables: what the template is told beside.
+        begin: the beginning of the answer that the model is to continue, decided by what the template wrote.
         limit: whoever has more tokens than this is too long anyway: encoding may stop there.
 
     Raises:
         TemplateError: the template refuses the messages.
     """
     controls = _controls(vocabulary.control_texts)
-    plain = template.render(messages)
-    marks = _unused_marks(plain, messages)
-    guarded = template.render(
-        [ChatMessage(message.role, _guard(message.content, controls, marks)) for message in messages]
+    conversation, functions = template.conversation(messages), as_tools(tools)
+    plain = template.render_conversation(conversation, functions, variables)
+    beginning = begin(plain)
+    marks = _unused_marks([plain, *texts_in(conversation), *texts_in(functions)])
+    guard = partial(_guard, controls=controls, marks=marks)
+    guarded = template.render_conversation(
+        [_guarded_turn(turn, guard) for turn in conversation],
+        _guarded(functions, guard, partial(_unless_word, guard=guard)),
+        variables,
     )
-    pieces = _fewest_pieces(plain, guarded, controls, marks)
+    pieces = _fewest_pieces(plain + beginning, guarded + beginning, controls, marks)
     return _encode(vocabulary, template.bos_text, pieces, limit)
 
 
@@ -119,13 +136,44 @@ def _controls(texts: frozenset[str]) -> _Controls:
     return _Controls(texts)
 
 
-def _unused_marks(plain: str, messages: Iterable[ChatMessage]) -> _Marks:
-    used = set(plain).union(*(message.content for message in messages))
+def _unused_marks(texts: Iterable[str]) -> _Marks:
+    used = set[str]().union(*texts)
     unused = (chr(code) for codes in _PRIVATE_USE for code in codes if chr(code) not in used)
     marks = list(itertools.islice(unused, 3))
     if len(marks) < 3:
         raise TemplateError("the messages use all private-use characters of Unicode")
     return _Marks(*marks)
+
+
+def _guarded_turn(turn: dict[str, Any], guard: Callable[[str], str]) -> dict[str, Any]:
+    guarded: dict[str, Any] = {key: guard(turn[key]) for key in _SAID if isinstance(turn.get(key), str)}
+    if "tool_calls" in turn:
+        guarded["tool_calls"] = [_guarded_call(call, guard) for call in turn["tool_calls"]]
+    return turn | guarded
+
+
+def _guarded_call(call: dict[str, Any], guard: Callable[[str], str]) -> dict[str, Any]:
+    function = call["function"]
+    return call | {"function": function | {"arguments": _guarded(function["arguments"], guard, guard)}}
+
+
+def _guarded(value: Any, guard: Callable[[str], str], guard_entry: Callable[[str], str]) -> Any:
+    """All texts inside a value that could be written as JSON."""
+    match value:
+        case str():
+            return guard_entry(value)
+        case list():
+            return [_guarded(entry, guard, guard_entry) for entry in value]
+        case dict():
+            return {
+                _unless_word(key, guard): _guarded(entry, guard, guard_entry) for key, entry in value.items()
+            }
+    return value
+
+
+def _unless_word(text: str, guard: Callable[[str], str]) -> str:
+    """Templates compare the words that name types and properties, so they get no marks around them."""
+    return text if _WORD.fullmatch(text) else guard(text)
 
 
 def _guard(content: str, controls: _Controls, marks: _Marks) -> str:

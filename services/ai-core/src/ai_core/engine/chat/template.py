@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jinja2
+from jinja2 import meta
 
+from ai_core.engine.chat.abilities import Abilities, find_abilities
+from ai_core.engine.chat.conversation import as_conversation
 from ai_core.engine.chat.sandbox import LONGEST_TEXT, RanAway, Sandbox
 from ai_core.engine.messages import ChatMessage
 
@@ -41,6 +46,11 @@ _FAILURES = (
     ValueError,
 )
 """What the code of a template may raise on messages that it did not expect."""
+SET_FOR_ALL = frozenset(
+    {"messages", "documents", "add_generation_prompt", "bos_token", "eos_token"}
+    | {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner"}
+)
+"""Variables and functions that every template has; nobody else sets them."""
 
 
 def _local_time() -> datetime.datetime:
@@ -67,6 +77,7 @@ class ChatTemplate:
         clock: Callable[[], datetime.datetime] = _local_time,
     ) -> None:
         self.bos_text = bos_text
+        self._source = source
         self._eos_text = eos_text
         self._sandbox = Sandbox()
         self._sandbox.filters["tojson"] = _to_json
@@ -74,19 +85,44 @@ class ChatTemplate:
         self._sandbox.globals["strftime_now"] = lambda pattern: clock().strftime(pattern)
         try:
             self._template = self._sandbox.from_string(source)
+            self._variables = frozenset(meta.find_undeclared_variables(self._sandbox.parse(source)))
         except (jinja2.TemplateError, SyntaxError, RecursionError, MemoryError) as error:
             raise BadTemplate(f"the model's chat template is not valid Jinja: {_where(error)}") from error
 
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What it can do; found out when first asked for."""
+        return find_abilities(self._source, self._variables - SET_FOR_ALL, self._try)
+
+    def conversation(self, messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
+        """Messages in the shape that this template takes."""
+        return as_conversation(messages, self.abilities.history)
+
     def render(self, messages: Iterable[ChatMessage]) -> str:
+        """The prompt for messages alone. Raises TemplateError."""
+        return self.render_conversation(self.conversation(messages))
+
+    def render_conversation(
+        self,
+        conversation: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None = None,
+        variables: Mapping[str, bool | int | float | str] = MappingProxyType({}),
+    ) -> str:
         """The prompt, up to where the assistant is to speak.
+
+        Args:
+            conversation: as :meth:`conversation` gives it.
+            tools: as :func:`.conversation.as_tools` gives them.
+            variables: further ones that the template may read.
 
         Raises:
             TemplateError: with the template's own words where it has some.
         """
         self._sandbox.start_rendering()
         pieces = self._template.generate(
-            messages=[{"role": message.role, "content": message.content} for message in messages],
-            tools=None,
+            **variables,
+            messages=conversation,
+            tools=tools,
             documents=None,
             add_generation_prompt=True,
             bos_token=self.bos_text,
@@ -98,6 +134,12 @@ class ChatTemplate:
             raise TemplateError(str(error)) from error
         except _FAILURES as error:
             raise TemplateError(f"it failed on these messages ({type(error).__name__}: {error})") from error
+
+    def _try(self, conversation: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> str | None:
+        try:
+            return self.render_conversation(conversation, tools)
+        except TemplateError:
+            return None
 
 
 def _join(pieces: Iterable[str]) -> str:
