@@ -18,3 +18,7 @@ if(NOT NEO_AMX AND CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
         endif()
     endforeach()
 endif()
+
+# Our own kernels, beside llama.cpp's libraries. Deferred: what they link to does not exist yet.
+get_filename_component(neo_kernels "${CMAKE_CURRENT_LIST_DIR}/../services/ai-core/native/kernels.cmake" ABSOLUTE)
+cmake_language(EVAL CODE "cmake_language(DEFER CALL include [[${neo_kernels}]])")

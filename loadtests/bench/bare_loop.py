@@ -17,11 +17,15 @@ from typing import Any
 import llama_cpp.llama_cpp as lib
 import numpy as np
 
+from ai_core.engine.backends.llama_cpp.kernels import load_kernels
+
 
 def main(model_path: str, threads: int, kv_type: str) -> None:
     silent = lib.llama_log_callback(lambda *_: None)
     lib.llama_log_set(silent, ctypes.c_void_p(0))
     lib.llama_backend_init()
+    # The bound of what the engine computes with, not of something slower.
+    load_kernels()
     model = lib.llama_model_load_from_file(model_path.encode(), lib.llama_model_default_params())
     params = lib.llama_context_default_params()
     params.n_ctx, params.n_seq_max = 16_384, 81

@@ -18,7 +18,7 @@ from loadtests.bench.statistics import median
 STEPS = 40
 DEPTH = 32
 CELLS = 16_384
-KV_TYPE = "bf16"
+KV_TYPE = "f16"
 """Of both: the bound is to be that of the same cache."""
 SEQUENCES = (1, 8, 16)
 GREEDY = Sampling(temperature=0, ignore_eos=True)

@@ -32,7 +32,8 @@ def cmake_args(options: Path, own: str) -> str:
 
 def key(workspace: Workspace, lock_entry: str) -> str:
     """Changes with the version, the build's options and the processor it is compiled for."""
-    ours = _options(workspace).read_text(encoding="utf-8") + cmake_args(Path(), "")
+    sources = [_options(workspace), *sorted((workspace.root / "services" / "ai-core" / "native").iterdir())]
+    ours = "".join(path.read_text(encoding="utf-8") for path in sources) + cmake_args(Path(), "")
     users = [os.environ.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
     parts = [lock_entry, ours, *users, os.uname().machine, _cpu_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -91,6 +91,7 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
         threads=entry.threads or settings.threads,
         itl_target_ms=settings.itl_target_ms,
         kv_type=settings.kv_type,
+        kernels=settings.engine_kernels,
         kind=entry.kind,
         pooling=entry.pooling,
         matryoshka=entry.matryoshka,
@@ -116,6 +117,7 @@ async def open_service(settings: Settings, catalog: Catalog) -> AsyncIterator[Se
         stack.push_async_callback(close_engines, engines)
         database = await stack.enter_async_context(open_database(settings))
         access = access_over(database, settings)
+        await stack.enter_async_context(access.usage.writing())
         yield Service(api_context(settings, catalog, engines, access), settings.drain_timeout)
 
 
@@ -135,7 +137,9 @@ def api_context(
         drain_timeout=settings.drain_timeout,
     )
     return ApiContext(
-        inference=Inference(catalog, engines, limits, AnswerMetrics(registry)),
+        inference=Inference(
+            catalog, engines, limits, AnswerMetrics(registry), note_usage=access.usage.note
+        ),
         engines=engines,
         registry=registry,
         access=access,

@@ -67,6 +67,8 @@ class Settings(ServiceSettings):
     """Inter-token time of running streams that prefill keeps to; 0: the engine's default."""
     kv_type: Literal["auto", "f16", "bf16"] = "auto"
     """How keys and values are stored: ``auto`` takes what makes running streams fastest here."""
+    engine_kernels: Literal["auto", "ggml"] = "auto"
+    """``auto`` computes with kernels of our own where the processor has AVX-512 VNNI; ``ggml`` never does."""
     engine_backend: Literal["llama_cpp", "scripted"] = "llama_cpp"
     """``scripted`` computes nothing: it measures the edge."""
     engine_stall_timeout: Seconds = 30.0

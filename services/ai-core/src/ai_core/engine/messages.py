@@ -62,6 +62,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What prefill may stretch the time between two tokens of running streams to; 0: the default."""
     kv_type: str = "auto"
     """How keys and values are stored: ``f16``, ``bf16``, or ``auto``."""
+    kernels: str = "auto"
+    """``auto``: our own kernels where they run; ``ggml``: only ggml's."""
     pause_bytes: int = 512 * 1024 * 1024
     """RAM for the state of paused sequences."""
     kind: Literal["auto", "generation", "embedding"] = "auto"

@@ -10,6 +10,7 @@ from ai_core.engine.backends.embedding_port import Pooling
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
 from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings, KvType
 from ai_core.engine.backends.llama_cpp.embedder import LlamaCppEmbedder
+from ai_core.engine.backends.llama_cpp.kernels import HEAD_WIDTH_STEP, load_kernels
 from ai_core.engine.backends.llama_cpp.kind import Embedding, kind_of
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model, ModelError
@@ -35,12 +36,13 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded |
         CannotLoad: the file or the configuration cannot be served.
     """
     forward_llama_logs(config.log_level)
+    kernels = config.kernels == "auto" and load_kernels()
     try:
         model = Model(Path(config.model_path), on_progress)
         kind = kind_of(model.metadata, config)
         if isinstance(kind, Embedding):
             return _embedder(model, kind.pooling, config)
-        return _generator(model, config)
+        return _generator(model, config, kernels=kernels)
     except ModelError as error:
         raise CannotLoad(str(error)) from error
 
@@ -59,16 +61,17 @@ def _embedder(model: Model, pooling: Pooling, config: EngineConfig) -> LoadedEmb
     )
 
 
-def _generator(model: Model, config: EngineConfig) -> Loaded:
+def _generator(model: Model, config: EngineConfig, *, kernels: bool) -> Loaded:
     if not model.has_decoder:
         raise CannotLoad(f"{config.model_path} is no text-generating model")
     length = context_length(config.context_length, model.trained_context)
     sequence_ids = sequence_ids_for(config.max_sequences)
+    own_attention = kernels and model.head_width % HEAD_WIDTH_STEP == 0
     settings = ContextSettings(
         kv_cells=kv_cells(config.kv_cells, length, config.max_sequences),
         sequence_ids=sequence_ids,
         threads=config.threads or len(os.sched_getaffinity(0)),
-        kv_type=kv_type(config.kv_type, _cpu_flags()),
+        kv_type=kv_type(config.kv_type, _cpu_flags(), own_attention=own_attention),
     )
     context = Context(model, settings)
     backend = LlamaCppBackend(
@@ -77,7 +80,9 @@ def _generator(model: Model, config: EngineConfig) -> Loaded:
         sequence_ids=sequence_ids,
         max_sequences=config.max_sequences,
         context_length=min(length, context.cells),
-        limits=Limits(itl_target_ms=config.itl_target_ms, tiles=settings.kv_type == "f16"),
+        limits=Limits(
+            itl_target_ms=config.itl_target_ms, tiles=settings.kv_type == "f16" and not own_attention
+        ),
         pause_bytes=config.pause_bytes,
     )
     return Loaded(backend, model.vocabulary, model.description, model.parameters, model.weights_bytes)
@@ -100,10 +105,11 @@ def kv_cells(wanted: int, length: int, max_sequences: int) -> int:
     return -(-cells // _CELL_STEP) * _CELL_STEP
 
 
-def kv_type(wanted: str, cpu_flags: frozenset[str]) -> KvType:
-    """BF16 where the processor multiplies it: attention over a few rows then takes half the time of
-    F16's, so streams run faster and long prompts come on faster beside them. A long prompt alone is
-    read more slowly, because llama.cpp works in tiles with F16 only.
+def kv_type(wanted: str, cpu_flags: frozenset[str], *, own_attention: bool) -> KvType:
+    """F16 where attention is computed by our own kernels, which take both alike: it is the more exact one.
+    On ggml's code, BF16 where the processor multiplies it: attention over a few rows then takes half
+    the time of F16's, so streams run faster and long prompts come on faster beside them. A long prompt
+    alone is read more slowly, because ggml works in tiles with F16 only.
 
     Raises:
         CannotLoad: neither a known type nor ``auto``.
@@ -112,7 +118,7 @@ def kv_type(wanted: str, cpu_flags: frozenset[str]) -> KvType:
         case "f16" | "bf16":
             return wanted
         case "auto":
-            return "bf16" if "avx512_bf16" in cpu_flags else "f16"
+            return "bf16" if "avx512_bf16" in cpu_flags and not own_attention else "f16"
     raise CannotLoad(f"kv_type {wanted!r} is none of auto, f16, bf16")
 
 

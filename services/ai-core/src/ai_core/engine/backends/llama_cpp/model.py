@@ -65,6 +65,13 @@ class Model:
         return int(lib.llama_model_size(self.pointer))
 
     @property
+    def head_width(self) -> int:
+        """Elements of one attention head's keys."""
+        stated = self.metadata(f"{self.metadata('general.architecture')}.attention.key_length")
+        heads = max(1, int(lib.llama_model_n_head(self.pointer)))
+        return int(stated) if stated else int(lib.llama_model_n_embd(self.pointer)) // heads
+
+    @property
     def is_recurrent(self) -> bool:
         """Whether its memory cannot be cut or copied in part (recurrent and hybrid architectures)."""
         return bool(lib.llama_model_is_recurrent(self.pointer) or lib.llama_model_is_hybrid(self.pointer))
@@ -117,6 +124,9 @@ class GgufVocabulary:
         if cached is None:
             cached = self._pieces[token] = self._render(token, special=False)
         return cached
+
+    def shown(self, token: int) -> bytes:
+        return self.piece(token) or self._render(token, special=True)
 
     def is_end(self, token: int) -> bool:
         """Whether this token ends an answer."""

@@ -2,8 +2,9 @@
 
 * Every running sequence decodes in every step.
 * Prompts are computed in chunks between these decodes, as much as keeps the time between two
-  tokens of the running streams near a target. Up to 63 rows go through one call together;
-  beyond that the chunk is a call of its own, because mixing decodes into tiles costs more.
+  tokens of the running streams near a target. Where attention works in tiles, up to 63 rows go
+  through one call together and a larger chunk is a call of its own, because mixing decodes into
+  tiles costs more.
 * A prompt that is short in all (``BURST_TOKENS``) is computed at once: cut into slices it would
   cost a third more and hold up everybody for longer in sum.
 * Without running streams, prompts share large calls.
@@ -77,8 +78,8 @@ class Limits:
     rows: int = 512
     itl_target_ms: float = 0.0
     tiles: bool = True
-    """Whether attention works in tiles from 64 rows on (F16 does, BF16 does not): only then is a large
-    slice a call of its own."""
+    """Whether attention works in tiles from 64 rows on (ggml's does with F16, not with BF16; our own
+    does not care): only then is a large slice a call of its own."""
 
 
 def plan_step(
@@ -99,14 +100,14 @@ def plan_step(
         return plan
     load = decode_load(decodes)
     budget = target_ms(cost, load, limits) - cost.predict(load)
-    mixed_room = min(TILE_ROWS - 1 - load.rows, room)
+    room = min(limits.rows - load.rows, room)
+    mixed_room = min(TILE_ROWS - 1 - load.rows, room) if limits.tiles else room
     first = prefills[0]
     if first.remaining <= _burst(first, cost, limits):
-        rows = min(_rows_in_time(prefills, cost, limits.rows - len(decodes)), room)
+        rows = min(_rows_in_time(prefills, cost, limits.rows - load.rows), room)
         _plan_short(plan, prefills, cost, load, budget, mixed_room, rows)
     else:
-        _plan_long(plan, first, cost, load, budget, mixed_room, min(limits.rows - len(decodes), room))
-    plan.separate = plan.separate and limits.tiles
+        _plan_long(plan, first, cost, load, budget, mixed_room, room)
     return plan
 
 
@@ -186,7 +187,7 @@ def _plan_long(
 ) -> None:
     """The slice of a long prompt that brings most tokens per millisecond within the budget."""
     best, best_rate = 0, 0.0
-    for tokens in _MIXED_CHUNKS:
+    for tokens in _TILED_CHUNKS + _MIXED_CHUNKS:
         added = cost.predict(load.plus(tokens, first.depth)) - cost.predict(load)
         rate = tokens / max(added, 0.1)
         if tokens <= min(mixed_room, first.remaining) and added <= budget and rate > best_rate:
@@ -198,7 +199,7 @@ def _plan_long(
             best, best_rate = tokens, rate
     tokens = best or min(SMALLEST_CHUNK, room, first.remaining)
     plan.chunks = [Chunk(first.id, tokens)]
-    plan.separate = tokens > mixed_room or tokens >= TILE_ROWS
+    plan.separate = tokens > mixed_room
 
 
 # --- KV room -------------------------------------------------------------------------------------
