@@ -7,7 +7,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from ai_core.cli import chat, serve
+from ai_core.cli import chat, keys, serve
 from ai_core.cli.terminal import ENV_FILE, local_url
 from ai_core.config import Settings
 from servicekit.settings import SettingsError
@@ -23,6 +23,8 @@ def command(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.command == "chat":
         return chat.run(chat.Options(options.url, options.model, options.system, _key()), os.environ)
+    if options.command == "keys":
+        return keys.run(options)
     return serve.run()
 
 
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--url", default=_default_url(), help="where the server is [%(default)s]")
     talk.add_argument("--model", help="which model [the server's default]")
     talk.add_argument("--system", help="what the model is told before the conversation")
+    keys.add_commands(commands)
     return parser
 
 

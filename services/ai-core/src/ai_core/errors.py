@@ -37,6 +37,12 @@ class InvalidRequest(NeoError):
     code = "invalid_request"
 
 
+class ContentFiltered(InvalidRequest):
+    """The operator's lists forbid something in the prompt."""
+
+    code = "content_filtered"
+
+
 class Unauthorized(NeoError):
     """No API key, or none that is valid. ``browser``: a person may be asked for it in a dialogue."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from access_keys import KEY
 from edge_server import FakeEngine, Server, events_of
 
 from ai_core.engine.messages import ChatMessage
@@ -96,7 +97,7 @@ async def test_every_parameter_reaches_the_engine(echo_server: Server) -> None:
     assert response.json()["model"] == "fake-model"
     request = echo_server.engine.requests[-1]
     sampling = request.sampling
-    assert (request.max_tokens, request.stop, request.fairness_key) == (5, ["\n", "END"], "someone")
+    assert (request.max_tokens, request.stop, request.fairness_key) == (5, ["\n", "END"], f"{KEY.id}/someone")
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (0, 0.5, 40, 0.1)
     assert (sampling.presence_penalty, sampling.frequency_penalty, sampling.repeat_penalty) == (-2, 2, 1.1)
     assert (sampling.seed, sampling.logit_bias, sampling.ignore_eos) == (2**32 - 1, {7: -100, 8: 1.5}, True)
@@ -227,7 +228,7 @@ async def test_openai_parameters_that_ask_for_nothing_are_taken(echo_server: Ser
 async def test_openais_newer_names_are_honoured(echo_server: Server) -> None:
     await echo_server.openai(max_completion_tokens=3, safety_identifier="someone")
     request = echo_server.engine.requests[-1]
-    assert (request.max_tokens, request.fairness_key) == (3, "someone")
+    assert (request.max_tokens, request.fairness_key) == (3, f"{KEY.id}/someone")
 
 
 async def test_the_callers_request_id_comes_back(echo_server: Server) -> None:

@@ -251,7 +251,9 @@ def make_context(
     registry.register(EngineCollector(engines))
     catalog = Catalog([ModelEntry("fake-model", Path("fake.gguf"), aliases=("fake-alias",))])
     return ApiContext(
-        inference=Inference(catalog, engines, limits, AnswerMetrics(registry)),
+        inference=Inference(
+            catalog, engines, limits, AnswerMetrics(registry), note_usage=access.usage.note
+        ),
         engines=engines,
         registry=registry,
         access=access,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ai_core.access.caller import KeyLimits, PriorityClass, Scope
-from ai_core.access.keys import PresentedKey, digest_of, new_key, new_secret
+from ai_core.access.keys import PresentedKey, digest_of, is_id, new_key, new_secret
 from ai_core.access.networks import parse_network
 from ai_core.errors import InvalidRequest, KeyNotFound
 from ai_core.storage.keys import KeyRecord, KeyRepository
@@ -81,7 +81,7 @@ class KeyAdministration:
 
     async def get(self, key_id: str) -> KeyRecord:
         """One key. Raises KeyNotFound."""
-        record = await self._keys.find(key_id)
+        record = await self._keys.find(key_id) if is_id(key_id) else None
         if record is None:
             raise KeyNotFound(f"There is no key '{key_id[:40]}'.")
         return record
@@ -95,15 +95,16 @@ class KeyAdministration:
         """
         if not timedelta(0) <= grace <= MAX_GRACE:
             raise InvalidRequest("The grace is between 0 seconds and 30 days.", parameter="grace_seconds")
+        await self.get(key_id)
         now, key = self._now(), PresentedKey(key_id, new_secret())
         until = now + grace if grace else None
         if not await self._keys.rotate(key_id, digest_of(key.secret), now, until):
-            await self.get(key_id)
             raise InvalidRequest("This key is revoked. Make a new one.", code="revoked_api_key")
         return IssuedKey(await self.get(key_id), key)
 
     async def revoke(self, key_id: str) -> KeyRecord:
         """End a key at once and for good. Raises KeyNotFound."""
+        await self.get(key_id)
         await self._keys.revoke(key_id, self._now())
         return await self.get(key_id)
 

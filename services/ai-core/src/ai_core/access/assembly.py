@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from ai_core.access.administration import KeyAdministration
 from ai_core.access.authenticator import Authenticator, Rules
+from ai_core.access.usage import UsageLedger
 from ai_core.config import Settings
 from ai_core.storage.database import Database, database_url
 from ai_core.storage.keys import KeyRepository
 from ai_core.storage.migrations import upgrade
+from ai_core.storage.usage import UsageRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,12 @@ class Access:
     database: Database
     keys: KeyAdministration
     authenticator: Authenticator
+    usage: UsageLedger
+    """To be told of answers; writes while ``usage.writing()`` is entered."""
+    key_header: str
+    """Where keys are sent, beside ``Authorization``."""
+    default_per_minute: int
+    """Requests per minute of new keys that are given no limit of their own; 0: none."""
 
 
 @asynccontextmanager
@@ -39,4 +47,11 @@ def access_over(database: Database, settings: Settings) -> Access:
     """Access over a database that is open."""
     repository = KeyRepository(database)
     rules = Rules(settings.api_key_header.lower().encode("ascii"), settings.trusted_proxies)
-    return Access(database, KeyAdministration(repository), Authenticator(repository, rules))
+    return Access(
+        database=database,
+        keys=KeyAdministration(repository),
+        authenticator=Authenticator(repository, rules),
+        usage=UsageLedger(UsageRepository(database)),
+        key_header=settings.api_key_header,
+        default_per_minute=settings.rate_limit_per_minute,
+    )

@@ -41,6 +41,11 @@ class PresentedKey:
         return f"neo_{self.id}_{self.secret}"
 
 
+def is_id(text: str) -> bool:
+    """Whether this can be the id of a key."""
+    return re.fullmatch(rf"[a-z0-9]{{{ID_CHARACTERS}}}", text, re.ASCII) is not None
+
+
 def new_id() -> str:
     """A public id, unused with near certainty."""
     return "".join(secrets.choice(_ID_LETTERS) for _ in range(ID_CHARACTERS))

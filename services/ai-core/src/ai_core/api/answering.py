@@ -12,6 +12,7 @@ from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.errors import error_body
 from ai_core.api.event_stream import EventStream, error_event
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
+from ai_core.api.for_caller import for_caller
 from ai_core.api.presence import ClientLeft, while_client_stays
 from ai_core.errors import NeoError
 from ai_core.inference.generation import Generation, Progress
@@ -77,7 +78,8 @@ class AnswerResponse(Response):
             raise
 
     async def _answer(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
-        async with self._inference.answer(self._request) as generation:
+        request = for_caller(self._request, exchange.known_caller, self._inference.catalog)
+        async with self._inference.answer(request) as generation:
             answer_format = self._formatting(exchange.request_id, generation.progress.model)
             try:
                 if self._stream:

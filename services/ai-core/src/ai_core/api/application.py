@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ai_core.api.admin_routes import admin_routes
 from ai_core.api.answering import unexpected_error
 from ai_core.api.body_limit import BodyLimit
 from ai_core.api.context import ApiContext
@@ -24,6 +25,7 @@ from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
 from ai_core.api.operations_routes import operations_routes
 from ai_core.api.route_access import RouteTable, declared_routes
+from ai_core.api.usage_routes import usage_routes
 from ai_core.errors import InvalidRequest, NeoError
 
 MAX_PATH_ECHO = 80
@@ -42,8 +44,7 @@ def create_application(context: ApiContext) -> ASGIApp:
         title="Code du Travail Neo: AI core",
         version=context.version,
         redirect_slashes=False,
-        # Their pages load scripts from elsewhere; the description itself is at /openapi.json,
-        # where description_routes puts it.
+        # Its pages load scripts from elsewhere; description_routes has ours.
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -59,8 +60,11 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.include_router(native_routes(context))
     app.include_router(openai_routes(context))
     app.include_router(operations_routes(context))
+    app.include_router(admin_routes(context))
+    app.include_router(usage_routes(context))
     app.include_router(description_routes(app))
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    routes = declared_routes(app.routes)
+    app.openapi = partial(describe, app, context.access.key_header, routes)  # type: ignore[method-assign]
     app.add_exception_handler(NeoError, _answer_neo_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
@@ -68,7 +72,7 @@ def create_application(context: ApiContext) -> ASGIApp:
     gate = Gate(
         BodyLimit(app, context.max_body_bytes),
         context.access.authenticator,
-        RouteTable(declared_routes(app.routes)),
+        RouteTable(routes),
     )
     return RequestScope(gate, RequestCounter(context.registry))
 

@@ -29,6 +29,12 @@ class Exchange:
     facts: dict[str, Any] = field(default_factory=dict)
     """Further fields of the log line: model, tokens, timings."""
 
+    @property
+    def known_caller(self) -> Caller:
+        """Who asks, on every route that needs a key: the gate has let nobody else through."""
+        assert self.caller is not None
+        return self.caller
+
 
 def attach(scope: Scope, exchange: Exchange) -> None:
     """Make an exchange known to everything that handles this request."""
@@ -36,10 +42,8 @@ def attach(scope: Scope, exchange: Exchange) -> None:
 
 
 def caller_of(scope: Scope) -> Caller:
-    """Who asks, on every route that needs a key: the gate has let nobody else through."""
-    caller = exchange_of(scope).caller
-    assert caller is not None
-    return caller
+    """Who asks, on every route that needs a key."""
+    return exchange_of(scope).known_caller
 
 
 def exchange_of(scope: Scope) -> Exchange:

@@ -8,9 +8,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ai_core.access.caller import Scope
+from ai_core.access.models import model_for, models_of
 from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.answering import AnswerResponse
 from ai_core.api.context import ApiContext
+from ai_core.api.exchange import caller_of
 from ai_core.api.json_body import read_body
 from ai_core.api.openai_answers import OpenAIFormat
 from ai_core.api.openai_requests import ChatCompletionBody
@@ -46,14 +48,15 @@ def openai_routes(context: ApiContext) -> APIRouter:
 
     @router.get("/models", summary="All models, aliases included")
     @needs(Scope.MODELS_READ)
-    async def models() -> dict[str, Any]:
-        data = [described(name) for entry in catalog.entries for name in (entry.name, *entry.aliases)]
+    async def models(request: Request) -> dict[str, Any]:
+        allowed = models_of(caller_of(request.scope), catalog)
+        data = [described(name) for entry in allowed for name in (entry.name, *entry.aliases)]
         return {"object": "list", "data": data}
 
     @router.get("/models/{name:path}", summary="One model")
     @needs(Scope.MODELS_READ)
-    async def model(name: str) -> dict[str, Any]:
-        catalog.resolve(name)
+    async def model(request: Request, name: str) -> dict[str, Any]:
+        model_for(caller_of(request.scope), catalog, name)
         return described(name)
 
     return router

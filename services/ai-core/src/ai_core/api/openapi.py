@@ -6,6 +6,7 @@ the schemas of the bodies are put into the description here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,11 +14,13 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ai_core.api.admin_requests import KeyBody, RotationBody
 from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
+from ai_core.api.route_access import DeclaredRoute
 
 REFERENCE = "#/components/schemas/{model}"
-BODIES: tuple[type[BaseModel], ...] = (ChatBody, GenerateBody, ChatCompletionBody)
+BODIES: tuple[type[BaseModel], ...] = (ChatBody, GenerateBody, ChatCompletionBody, KeyBody, RotationBody)
 
 
 def takes(shape: type[BaseModel]) -> dict[str, Any]:
@@ -26,12 +29,25 @@ def takes(shape: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}}
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole description, made once."""
+def describe(app: FastAPI, key_header: str, routes: Iterable[DeclaredRoute]) -> dict[str, Any]:
+    """The whole description, made once; ``routes`` say which of them need no key."""
     if app.openapi_schema is None:
         description = get_openapi(title=app.title, version=app.version, routes=app.routes)
         _, bodies = models_json_schema([(shape, "validation") for shape in BODIES], ref_template=REFERENCE)
         schemas = description.setdefault("components", {}).setdefault("schemas", {})
         schemas.update(bodies.get("$defs", {}))
+        _describe_keys(description, key_header, routes)
         app.openapi_schema = description
     return app.openapi_schema
+
+
+def _describe_keys(description: dict[str, Any], key_header: str, routes: Iterable[DeclaredRoute]) -> None:
+    description["components"]["securitySchemes"] = {
+        "ApiKey": {"type": "apiKey", "in": "header", "name": key_header},
+        "Bearer": {"type": "http", "scheme": "bearer"},
+    }
+    description["security"] = [{"ApiKey": []}, {"Bearer": []}]
+    for route in routes:
+        if route.access.public:
+            for operation in description["paths"].get(route.path, {}).values():
+                operation["security"] = []

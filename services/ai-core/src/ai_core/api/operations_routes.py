@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ai_core.access.caller import Scope
+from ai_core.access.models import default_model_of, models_of
 from ai_core.api.context import ApiContext
+from ai_core.api.exchange import caller_of
 from ai_core.api.route_access import needs, open_to_all
 from ai_core.catalog.models import ModelEntry
 from ai_core.inference.served import ServedEngine
@@ -22,11 +24,13 @@ def operations_routes(context: ApiContext) -> APIRouter:
 
     @router.get("/api/v1/models", summary="All models and their state")
     @needs(Scope.MODELS_READ)
-    async def models() -> dict[str, Any]:
+    async def models(request: Request) -> dict[str, Any]:
+        caller = caller_of(request.scope)
+        default = default_model_of(caller, catalog)
         return {
             "models": [
-                model_facts(entry, context.engines[entry.name], default=entry is catalog.default)
-                for entry in catalog.entries
+                model_facts(entry, context.engines[entry.name], default=entry is default)
+                for entry in models_of(caller, catalog)
             ]
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,7 +48,7 @@ class Catalog:
         self.entries = tuple(entries)
         if not entries:
             raise CatalogError("The models file lists no models.")
-        chosen = self._by_name.get(default or _first_choice(entries).name)
+        chosen = self._by_name.get(default or first_choice(entries).name)
         if chosen is None:
             raise CatalogError(f"The default model '{default}' is not among the models: {self.names()}.")
         self.default = chosen
@@ -59,22 +59,29 @@ class Catalog:
             return self.default
         entry = self._by_name.get(name)
         if entry is None:
-            shown = name if len(name) <= MAX_NAME_ECHO else name[:MAX_NAME_ECHO] + "…"
-            raise ModelNotFound(
-                f"There is no model '{shown}' here. Models: {self.names()}.", parameter="model"
-            )
+            raise unknown_model(name, self.entries)
         return entry
 
     def names(self) -> str:
         """The models for a message to a person."""
-        names = [entry.name for entry in self.entries]
-        more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
-        return ", ".join(names[:MAX_NAMES_SHOWN]) + more
+        return _names(self.entries)
 
 
-def _first_choice(entries: list[ModelEntry]) -> ModelEntry:
+def unknown_model(name: str, entries: Sequence[ModelEntry]) -> ModelNotFound:
+    """What is said to who asks for a model that is not among these."""
+    shown = name if len(name) <= MAX_NAME_ECHO else name[:MAX_NAME_ECHO] + "…"
+    return ModelNotFound(f"There is no model '{shown}' here. Models: {_names(entries)}.", parameter="model")
+
+
+def first_choice(entries: Sequence[ModelEntry]) -> ModelEntry:
     """The first one that can answer, as far as the catalog knows."""
     return next((entry for entry in entries if entry.kind != "embedding"), entries[0])
+
+
+def _names(entries: Sequence[ModelEntry]) -> str:
+    names = [entry.name for entry in entries]
+    more = ", …" if len(names) > MAX_NAMES_SHOWN else ""
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + more
 
 
 def _index(entries: list[ModelEntry]) -> Mapping[str, ModelEntry]:

@@ -52,7 +52,11 @@ class GenerationRequest:
     choices: int = 1
     """Answers to one prompt; with a seed, choice i has the seed + i."""
     user: str = ""
-    """Whom this is for, as the caller calls them: waiting requests take turns by it."""
+    """Whom this is for, as the caller calls them."""
+    fairness_key: str = ""
+    """Waiting requests of one priority take turns by it."""
+    priority: int = 0
+    """Higher goes first."""
     key_id: str = ""
     """Of the caller's API key: what is kept of answers and conversations belongs to it."""
     cache: CachePolicy = "auto"
@@ -123,6 +127,7 @@ def to_submit(request: GenerationRequest, timeout: float) -> Submit:
         chat=request.chat,
         grammar=request.grammar,
         logprobs=request.logprobs,
-        fairness_key=request.user,
+        priority=request.priority,
+        fairness_key=request.fairness_key,
         timeout=timeout,
     )

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from ai_core.catalog.models import Catalog
 from ai_core.engine_client.port import Engine
+from ai_core.inference import embeddings
+from ai_core.inference.content_filter.source import Filtering
+from ai_core.inference.embeddings import EmbeddingRequest, Embeddings
 from ai_core.inference.generation import Generation
 from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
 from ai_core.inference.opening import OpenRequests
@@ -16,6 +19,7 @@ from ai_core.inference.repetition.source import Repetition, SharingSource
 from ai_core.inference.requests import GenerationRequest, to_submit
 from ai_core.inference.sources import AnswerSource, EngineSource, Query
 from ai_core.inference.tickets import Tickets
+from ai_core.inference.usage import NoteUsage, amount_of, amount_read, note_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Inference:
         limits: Limits,
         metrics: AnswerMetrics,
         repetition: Repetition | None = None,
+        note_usage: NoteUsage = note_nothing,
+        filtering: Filtering | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalog = catalog
@@ -57,6 +63,8 @@ class Inference:
         self._limits = limits
         self._clock = clock
         self._repetition = repetition
+        self._note_usage = note_usage
+        self._filtering = filtering
         self._sharing: list[SharingSource] = []
         self._desks = {name: self._desk(name, engine, metrics.of(name)) for name, engine in engines.items()}
 
@@ -77,10 +85,30 @@ class Inference:
                 cache=request.cache,
             )
             async with desk.source.open(query) as answer:
+                generation = Generation(answer, entry.name, arrival, desk.metrics, self._clock)
                 try:
-                    yield Generation(answer, entry.name, arrival, desk.metrics, self._clock)
+                    yield generation
                 finally:
                     desk.metrics.duration.observe(self._clock() - arrival)
+                    self._note_usage(request.key_id, entry.name, amount_of(generation.progress))
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of some texts.
+
+        Raises:
+            NeoError: as :meth:`answer`, and where the engine did not get to the end.
+        """
+        arrival = self._clock()
+        entry = self.catalog.resolve(request.model)
+        desk = self._desks[entry.name]
+        with self.requests.enter():
+            submit = embeddings.to_submit(request, self._limits.request_timeout)
+            async with desk.source.open(Query(submit=submit, key_id=request.key_id)) as answer:
+                try:
+                    return await embeddings.collect(answer, entry.name, len(request.inputs))
+                finally:
+                    desk.metrics.duration.observe(self._clock() - arrival)
+                    self._note_usage(request.key_id, entry.name, amount_read(answer))
 
     async def close(self) -> None:
         """Break off what still runs."""
@@ -93,4 +121,6 @@ class Inference:
         if self._repetition is not None:
             source = self._repetition.in_front_of(source, engine, name)
             self._sharing.append(source)
+        if self._filtering is not None:
+            source = self._filtering.in_front_of(source, name)
         return _Desk(source, metrics)

@@ -91,15 +91,15 @@ class KeyRepository:
         async with self._database.writing() as connection:
             return (await connection.execute(statement)).rowcount == 1
 
-    async def revoke(self, key_id: str, now: datetime) -> bool:
-        """Revoke a key for good; True also when it was revoked before, False if there is none."""
+    async def revoke(self, key_id: str, now: datetime) -> None:
+        """Revoke a key for good, if there is one; the first time counts."""
         statement = (
             update(api_keys)
             .where(api_keys.c.id == key_id)
             .values(revoked_at=func.coalesce(api_keys.c.revoked_at, literal(now, Moment)))
         )
         async with self._database.writing() as connection:
-            return (await connection.execute(statement)).rowcount == 1
+            await connection.execute(statement)
 
     async def any_usable(self, now: datetime) -> bool:
         """Whether there is a key that is neither revoked nor expired."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, MetaData, SmallInteger, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, MetaData, SmallInteger, String, Table, Text
 
 from ai_core.storage.types import Moment, Words
 
@@ -46,9 +46,10 @@ usage_by_day = Table(
     # No foreign key: what was used stays written, whatever becomes of the key.
     Column("key_id", String(16), primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("model", String(200), primary_key=True),
+    Column("model", Text, primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("prompt_tokens", BigInteger, nullable=False),
     Column("completion_tokens", BigInteger, nullable=False),
     Column("cached_prompt_tokens", BigInteger, nullable=False),
+    Column("cached_answers", BigInteger, nullable=False),
 )

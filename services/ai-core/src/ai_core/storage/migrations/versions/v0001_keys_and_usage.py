@@ -41,11 +41,12 @@ def upgrade() -> None:
         "usage_by_day",
         sa.Column("key_id", sa.String(16), nullable=False),
         sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("model", sa.String(200), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
         sa.Column("requests", sa.BigInteger(), nullable=False),
         sa.Column("prompt_tokens", sa.BigInteger(), nullable=False),
         sa.Column("completion_tokens", sa.BigInteger(), nullable=False),
         sa.Column("cached_prompt_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_answers", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key_id", "day", "model", name="pk_usage_by_day"),
     )
 
