@@ -21,6 +21,12 @@ from ai_core.engine.messages import ChatMessage, Tool, ToolCall
 Render = Callable[[list[dict[str, Any]], list[dict[str, Any]] | None], str | None]
 """Messages and tools to a prompt; None where the template fails on them."""
 
+THINKING_SWITCHES = ("enable_thinking", "thinking")
+"""Variables with which templates are told whether the model shall think: Qwen 3, GLM; DeepSeek, Granite."""
+EFFORT = "reasoning_effort"
+WELL_KNOWN = frozenset({*THINKING_SWITCHES, EFFORT, "tools"})
+"""Variables that are known to mean the same in many templates."""
+
 _NAME, _KEY, _VALUE, _RESULT = "probe_function", "probe_key", "probe_value", "probe_result"
 _TOOL = Tool(
     _NAME,

@@ -9,16 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from ai_core.engine.backends.port import Vocabulary
-from ai_core.engine.chat.abilities import Abilities
+from ai_core.engine.chat.abilities import EFFORT, THINKING_SWITCHES, Abilities
 from ai_core.engine.chat.call_forms import MARKS, CallForm
 from ai_core.engine.chat.conversation import NO_PARAMETERS, texts_in
 from ai_core.engine.chat.prompt import encode_chat
 from ai_core.engine.chat.reply import ReplyForm
 from ai_core.engine.chat.template import ChatTemplate
 from ai_core.engine.messages import ChatMessage, ChatOptions, Grammar, RefusalCode, Tool
-
-THINKING_SWITCHES = ("enable_thinking", "thinking")
-"""Variables with which templates are told whether the model shall think: Qwen 3, GLM; DeepSeek, Granite."""
 
 
 class ChatRefused(Exception):
@@ -188,9 +185,9 @@ def _variables(
         if switch is None and abilities.thinking is not None:
             raise _no_effort("this model always thinks; leave 'reasoning_effort' out")
     elif chat.reasoning_effort:
-        if "reasoning_effort" not in abilities.variables:
+        if EFFORT not in abilities.variables:
             raise _no_effort("this model's chat template knows no 'reasoning_effort' but 'none'")
-        variables["reasoning_effort"] = chat.reasoning_effort
+        variables[EFFORT] = chat.reasoning_effort
     if switch is not None and think is not None:
         variables.setdefault(switch, think)
     return variables

@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import meta
+from jinja2 import meta, nodes
 
-from ai_core.engine.chat.abilities import Abilities, find_abilities
+from ai_core.engine.chat.abilities import WELL_KNOWN, Abilities, find_abilities
 from ai_core.engine.chat.conversation import as_conversation
 from ai_core.engine.chat.sandbox import LONGEST_TEXT, RanAway, Sandbox
 from ai_core.engine.messages import ChatMessage
@@ -46,11 +46,11 @@ _FAILURES = (
     ValueError,
 )
 """What the code of a template may raise on messages that it did not expect."""
-SET_FOR_ALL = frozenset(
+_SET_FOR_ALL = frozenset(
     {"messages", "documents", "add_generation_prompt", "bos_token", "eos_token"}
     | {"raise_exception", "strftime_now", "namespace", "range", "dict", "lipsum", "cycler", "joiner"}
 )
-"""Variables and functions that every template has; nobody else sets them."""
+"""Variables and functions that every template has; callers set none of them."""
 
 
 def _local_time() -> datetime.datetime:
@@ -85,14 +85,14 @@ class ChatTemplate:
         self._sandbox.globals["strftime_now"] = lambda pattern: clock().strftime(pattern)
         try:
             self._template = self._sandbox.from_string(source)
-            self._variables = frozenset(meta.find_undeclared_variables(self._sandbox.parse(source)))
+            self._variables = _variables(self._sandbox.parse(source))
         except (jinja2.TemplateError, SyntaxError, RecursionError, MemoryError) as error:
             raise BadTemplate(f"the model's chat template is not valid Jinja: {_where(error)}") from error
 
     @cached_property
     def abilities(self) -> Abilities:
         """What it can do; found out when first asked for."""
-        return find_abilities(self._source, self._variables - SET_FOR_ALL, self._try)
+        return find_abilities(self._source, self._variables, self._try)
 
     def conversation(self, messages: Iterable[ChatMessage]) -> list[dict[str, Any]]:
         """Messages in the shape that this template takes."""
@@ -140,6 +140,13 @@ class ChatTemplate:
             return self.render_conversation(conversation, tools)
         except TemplateError:
             return None
+
+
+def _variables(tree: nodes.Template) -> frozenset[str]:
+    """What the template reads and does not set itself; of the well-known ones, also what it gives a default
+    by setting it."""
+    own = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"} - WELL_KNOWN
+    return frozenset(meta.find_undeclared_variables(tree) - own - _SET_FOR_ALL)
 
 
 def _join(pieces: Iterable[str]) -> str:
