@@ -8,9 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ai_core.engine.backends.port import BackendStats, Capabilities, Sequence, StepResult, Tokens
+from ai_core.engine.backends.port import (
+    BackendStats,
+    Capabilities,
+    Constraint,
+    Sequence,
+    StepResult,
+    Tokens,
+)
 from ai_core.engine.backends.scripted import ByteVocabulary
 from ai_core.engine.chat.template import ChatTemplate
+from ai_core.engine.constraints.bad_grammar import BadGrammar
 from ai_core.engine.host import Host
 from ai_core.engine.intake import Intake
 from ai_core.engine.messages import (
@@ -18,6 +26,7 @@ from ai_core.engine.messages import (
     Cancel,
     ChatMessage,
     Finished,
+    Grammar,
     Message,
     Refused,
     Sampling,
@@ -90,6 +99,43 @@ class CountingBackend:
         self.sequences.clear()
 
 
+class SlowCompiler:
+    """Compiles nothing, and tells what became of it when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[int, Grammar] = {}
+        self.done: list[tuple[int, Constraint | BadGrammar]] = []
+
+    def start(self, request_id: int, grammar: Grammar, fairness_key: str) -> None:
+        self.waiting[request_id] = grammar
+
+    def drop(self, request_id: int) -> None:
+        del self.waiting[request_id]
+
+    def finished(self) -> list[tuple[int, Constraint | BadGrammar]]:
+        done, self.done = self.done, []
+        return done
+
+    def give(self, request_id: int, result: Constraint | BadGrammar) -> None:
+        del self.waiting[request_id]
+        self.done.append((request_id, result))
+
+
+class NoVowels:
+    """A constraint; the backend here does not ask it."""
+
+    complete = False
+
+    def take(self, token: int) -> bool:
+        return chr(token) not in "aeiouy"
+
+    def allowed(self) -> Tokens | None:
+        return None
+
+    def among(self, tokens: Tokens) -> Tokens:
+        return tokens
+
+
 def _common(first: Tokens, second: Tokens) -> int:
     length = min(len(first), len(second))
     differ = np.flatnonzero(first[:length] != second[:length])
@@ -103,11 +149,13 @@ class World:
         self.now = 100.0
         self.sent: list[Message] = []
         self.backend = CountingBackend(places)
+        self.compiler = SlowCompiler()
         vocabulary = ByteVocabulary()
         self.host = Host(
             self.backend,
             vocabulary,
             Intake(vocabulary, TEMPLATE, self.backend.capabilities()),
+            self.compiler,
             max_waiting=max_waiting,
             clock=lambda: self.now,
             send=self.sent.append,
@@ -310,3 +358,105 @@ def test_the_answer_is_cut_to_what_the_context_leaves() -> None:
     world.submit(1, "a" * 2040, max_tokens=500)
     world.run()
     assert len(world.text(1)) == 8
+
+
+JSON = Grammar("json_schema", "{}")
+
+
+def test_a_request_with_a_grammar_is_accepted_when_that_is_compiled_and_nobody_waits_for_it() -> None:
+    world = World()
+    world.submit(1, grammar=JSON)
+    world.submit(2)
+    world.run()
+    assert world.text(2) == "abc"
+    assert [message for message in world.sent if isinstance(message, Accepted)] == [Accepted(2, 5)]
+    constraint = NoVowels()
+    world.compiler.give(1, constraint)
+    world.host.take_compiled()
+    assert world.sent[-1] == Accepted(1, 5)
+    world.host.step()
+    assert world.backend.sequences[1].constraint is constraint
+    world.run()
+    assert [end.id for end in world.ends()] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("grammar", "code", "parameter"),
+    [
+        (JSON, "invalid_json_schema", "response_format"),
+        (Grammar("json_object"), "invalid_json_schema", "response_format"),
+        (Grammar("gbnf", "root ::="), "invalid_grammar", "grammar"),
+    ],
+)
+def test_a_grammar_that_cannot_be_compiled_is_a_refusal_that_names_the_field(
+    grammar: Grammar, code: str, parameter: str
+) -> None:
+    world = World()
+    world.submit(1, grammar=grammar)
+    world.compiler.give(1, BadGrammar("the keyword 'not' is not supported", "/anyOf/1"))
+    world.host.take_compiled()
+    refused = world.sent[-1]
+    assert isinstance(refused, Refused)
+    assert (refused.id, refused.code, refused.parameter) == (1, code, parameter)
+    assert "at /anyOf/1: the keyword 'not' is not supported" in refused.message
+    assert not world.host.busy
+
+
+def test_who_leaves_while_the_grammar_is_compiled_is_told_so_and_forgotten() -> None:
+    world = World()
+    world.submit(1, grammar=JSON)
+    world.host.receive(Cancel(1))
+    world.run()
+    assert [(end.id, end.reason) for end in world.ends()] == [(1, "cancelled")]
+    assert not world.compiler.waiting
+    assert not world.host.stats().waiting
+
+
+def test_requests_whose_grammars_are_compiled_count_as_waiting_ones() -> None:
+    world = World(max_waiting=2)
+    for id_ in (1, 2, 3):
+        world.submit(id_, grammar=JSON)
+    assert [message.id for message in world.sent if isinstance(message, Refused)] == [3]
+    assert world.host.stats().waiting == 2
+
+
+def test_a_wait_that_took_too_long_counts_from_the_arrival() -> None:
+    world = World()
+    world.submit(1, grammar=JSON, timeout=5.0)
+    world.now += 6
+    world.compiler.give(1, NoVowels())
+    world.host.take_compiled()
+    world.run()
+    assert [failed.code for step in world.steps() for failed in step.failed] == ["timeout"]
+
+
+def test_ignore_eos_does_not_go_with_a_grammar() -> None:
+    world = World()
+    sampling = Sampling(ignore_eos=True)
+    world.host.receive(Submit(id=1, prompt="x", sampling=sampling, grammar=JSON))
+    refused = world.sent[-1]
+    assert isinstance(refused, Refused)
+    assert refused.parameter == "ignore_eos"
+
+
+def test_a_lost_grammar_ends_its_own_request_only() -> None:
+    world = World()
+    world.submit(1, grammar=Grammar("gbnf", "…"), max_tokens=9)
+    world.submit(2)
+    world.compiler.give(1, NoVowels())
+    world.host.take_compiled()
+    step = world.backend.step
+
+    def losing() -> StepResult:
+        result = step()
+        if world.backend.sequences.pop(1, None) is not None:
+            result.tokens = [pair for pair in result.tokens if pair[0] != 1]
+            result.lost_grammar.append((1, "too many items"))
+        return result
+
+    world.backend.step = losing  # type: ignore[method-assign]
+    world.run()
+    (failed,) = [failed for step in world.steps() for failed in step.failed]
+    assert (failed.id, failed.code, failed.parameter) == (1, "grammar_too_complex", "grammar")
+    assert "too many items" in failed.message
+    assert world.text(2) == "abc"

@@ -41,6 +41,7 @@ class StrictVocabulary:
 
     chat_template = None
     eos_text = "<|im_end|>"
+    end_tokens: frozenset[int] = frozenset()
 
     def __init__(self, controls: Iterable[str] = CONTROLS, *, wants_bos: bool = False) -> None:
         self.controls = list(controls)
@@ -72,6 +73,9 @@ class StrictVocabulary:
 
     def piece(self, token: int) -> bytes:
         return chr(token - FIRST_CHARACTER).encode() if token >= FIRST_CHARACTER else b""
+
+    def shown(self, token: int) -> bytes:
+        return self.piece(token) or self.controls[token].encode()
 
     def read(self, tokens: list[int]) -> str:
         """What the tokens say, control tokens included."""

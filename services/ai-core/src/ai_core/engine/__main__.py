@@ -19,6 +19,8 @@ from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.backends.registry import load
 from ai_core.engine.chat.abilities import Abilities
 from ai_core.engine.chat.template import BadTemplate, ChatTemplate
+from ai_core.engine.constraints.compiler import GrammarCompiler
+from ai_core.engine.constraints.compiling import tokenizer_for
 from ai_core.engine.embedding.host import EmbeddingHost
 from ai_core.engine.embedding.intake import EmbeddingIntake
 from ai_core.engine.host import Host
@@ -51,19 +53,24 @@ def serve(wire: Wire, config: EngineConfig) -> int:
         return FAILED_TO_LOAD
     if isinstance(loaded, LoadedEmbedder):
         return _serve_embeddings(wire, config, loaded, time.monotonic() - started)
+    vocabulary = loaded.backend.capabilities().vocabulary
+    compiler = GrammarCompiler(tokenizer_for(loaded.vocabulary, vocabulary), vocabulary)
     wire.send(_ready(loaded, template, seconds=time.monotonic() - started))
     host = Host(
         loaded.backend,
         loaded.vocabulary,
         Intake(loaded.vocabulary, template, loaded.backend.capabilities(), config.max_prompt_tokens),
+        compiler,
         max_waiting=config.max_waiting,
         clock=time.monotonic,
         send=wire.send,
         resident_bytes=resident_bytes,
     )
+    wire.watch(compiler.fileno(), host.take_compiled)
     try:
         Loop(wire, host, time.monotonic).run()
     finally:
+        compiler.close()
         loaded.backend.close()
     return 0
 

@@ -12,10 +12,20 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ai_core.engine.backends.port import Backend, Sequence, StepResult, Vocabulary
-from ai_core.engine.chat.reply import Reply, Said
+from ai_core.engine.answer import Answer
+from ai_core.engine.backends.port import (
+    Backend,
+    Chances,
+    Constraint,
+    Sequence,
+    StepResult,
+    Vocabulary,
+)
+from ai_core.engine.chat.reply import Said
 from ai_core.engine.coalescing import Coalescer, WaitFor
-from ai_core.engine.intake import Intake, Prompt
+from ai_core.engine.constraints.bad_grammar import BadGrammar
+from ai_core.engine.constraints.port import Compiler
+from ai_core.engine.intake import Intake, Prompt, grammar_refused
 from ai_core.engine.messages import (
     Accepted,
     Cancel,
@@ -32,7 +42,6 @@ from ai_core.engine.messages import (
     ToEngine,
 )
 from ai_core.engine.order import Order, Waiting
-from ai_core.engine.text import TextAssembler
 
 CANDIDATES_PER_STEP = 64
 """How far down the queue a step looks for somebody who need not wait for a prefix."""
@@ -43,9 +52,8 @@ class _Request:
     submit: Submit
     prompt: Prompt
     arrived: float
-    text: TextAssembler
-    reply: Reply | None
-    """Takes the place of ``text`` where an answer may be more than text."""
+    answer: Answer
+    constraint: Constraint | None = None
     held_since: float | None = None
     """When it first waited for a prefix that another is computing."""
     started: float | None = None
@@ -78,6 +86,7 @@ class Host:
         backend: computes tokens.
         vocabulary: turns them into bytes.
         intake: reads requests.
+        compiler: compiles what answers have to look like.
         max_waiting: requests that may wait; one more is refused with ``queue_full``.
         clock: monotonic seconds.
         send: takes every outgoing message.
@@ -89,6 +98,7 @@ class Host:
         backend: Backend,
         vocabulary: Vocabulary,
         intake: Intake,
+        compiler: Compiler,
         *,
         max_waiting: int,
         clock: Callable[[], float],
@@ -98,6 +108,7 @@ class Host:
         self._backend = backend
         self._vocabulary = vocabulary
         self._intake = intake
+        self._compiler = compiler
         self._capabilities = backend.capabilities()
         self._max_waiting = max_waiting
         self._clock = clock
@@ -105,6 +116,8 @@ class Host:
         self._resident_bytes = resident_bytes
         self._order = Order()
         self._coalescer = Coalescer()
+        self._compiling: dict[int, _Request] = {}
+        """Read, but not accepted yet: their grammars are being compiled."""
         self._requests: dict[int, _Request] = {}
         self._running: set[int] = set()
         self._ended_early: list[Finished] = []
@@ -116,7 +129,7 @@ class Host:
         return bool(self._requests or self._ended_early)
 
     def receive(self, message: ToEngine) -> None:
-        """Take one message; answers a ``Submit`` at once."""
+        """Take one message; answers a ``Submit`` at once, unless its grammar has to be compiled first."""
         match message:
             case Submit():
                 self._submit(message)
@@ -124,6 +137,16 @@ class Host:
                 self._cancel(request_id)
             case SetThreads(decode=decode, batch=batch):
                 self._backend.set_threads(decode, batch)
+
+    def take_compiled(self) -> None:
+        """Accept or refuse those whose grammars the compiler is done with."""
+        for request_id, compiled in self._compiler.finished():
+            request = self._compiling.pop(request_id)
+            if isinstance(compiled, BadGrammar):
+                self._send(grammar_refused(request.submit, compiled))
+            else:
+                request.constraint = compiled
+                self._accept(request)
 
     def step(self, *, with_stats: bool = False) -> None:
         """Let in whom there is room for, compute once, send one ``Step``.
@@ -150,7 +173,7 @@ class Host:
         backend, counters = self._backend.stats(), self._counters
         return Stats(
             running=backend.running,
-            waiting=len(self._order),
+            waiting=len(self._order) + len(self._compiling),
             paused=backend.paused,
             kv_cells_used=backend.kv_cells_used,
             kv_cells_cached=backend.kv_cells_cached,
@@ -169,7 +192,7 @@ class Host:
     # --- arriving ---------------------------------------------------------------------------------
 
     def _submit(self, submit: Submit) -> None:
-        if len(self._order) >= self._max_waiting:
+        if len(self._order) + len(self._compiling) >= self._max_waiting:
             message = f"{self._max_waiting} requests wait already; try again later"
             self._send(Refused(id=submit.id, code="queue_full", parameter=None, message=message))
             return
@@ -177,16 +200,25 @@ class Host:
         if isinstance(prompt, Refused):
             self._send(prompt)
             return
-        now = self._clock()
-        reply = None if prompt.reply.plain else Reply(prompt.reply, submit.stop)
-        self._requests[submit.id] = _Request(submit, prompt, now, TextAssembler(submit.stop), reply)
+        with_logprobs = submit.logprobs is not None
+        answer = Answer(prompt.reply, submit.stop, self._vocabulary, with_logprobs=with_logprobs)
+        request = _Request(submit, prompt, self._clock(), answer)
+        if prompt.grammar is None:
+            self._accept(request)
+        else:
+            self._compiling[submit.id] = request
+            self._compiler.start(submit.id, prompt.grammar, submit.fairness_key)
+
+    def _accept(self, request: _Request) -> None:
+        submit, prompt, arrived = request.submit, request.prompt, request.arrived
+        self._requests[submit.id] = request
         self._order.add(
             Waiting(
                 id=submit.id,
                 priority=submit.priority,
                 fairness_key=submit.fairness_key,
-                arrived=now,
-                deadline=None if submit.timeout is None else now + submit.timeout,
+                arrived=arrived,
+                deadline=None if submit.timeout is None else arrived + submit.timeout,
                 cost=len(prompt.tokens) + prompt.max_tokens,
                 alone=submit.alone,
             )
@@ -194,6 +226,9 @@ class Host:
         self._send(Accepted(submit.id, len(prompt.tokens)))
 
     def _cancel(self, request_id: int) -> None:
+        if request_id in self._compiling:
+            self._compiler.drop(request_id)
+            self._requests[request_id] = self._compiling.pop(request_id)
         if request_id not in self._requests:
             return
         if request_id in self._running:
@@ -254,6 +289,8 @@ class Host:
                 max_tokens=request.prompt.max_tokens,
                 priority=submit.priority,
                 namespace=submit.namespace,
+                constraint=request.constraint,
+                chances=submit.logprobs,
             )
         )
         self._coalescer.started(submit.id, tokens, request.cached, submit.namespace, submit.priority)
@@ -270,12 +307,15 @@ class Host:
             self._prefix_ready(request_id, ready)
         reasons: dict[int, FinishReason] = dict(result.finished)
         for request_id, token in result.tokens:
-            self._token(request_id, token, now, reasons, out)
+            self._token(request_id, token, result.chances.get(request_id), now, reasons, out)
         for request_id, reason in reasons.items():
             out.finished.append(self._end(request_id, reason, held_back=True))
         for request_id, message in result.failed:
             self._forget(request_id)
             out.failed.append(Failed(request_id, "decode_error", message))
+        for request_id, message in result.lost_grammar:
+            lost = grammar_refused(self._forget(request_id).submit, BadGrammar(message))
+            out.failed.append(Failed(request_id, "grammar_too_complex", lost.message, lost.parameter))
 
     def _prefix_ready(self, request_id: int, ready: int) -> None:
         request = self._requests.get(request_id)
@@ -285,7 +325,13 @@ class Host:
             self._coalescer.done(request_id)
 
     def _token(
-        self, request_id: int, token: int, now: float, reasons: dict[int, FinishReason], out: _Outgoing
+        self,
+        request_id: int,
+        token: int,
+        chances: Chances | None,
+        now: float,
+        reasons: dict[int, FinishReason],
+        out: _Outgoing,
     ) -> None:
         request = self._requests[request_id]
         if request.first_token is None:
@@ -293,28 +339,19 @@ class Host:
             self._coalescer.done(request_id)
         request.generated += 1
         self._counters.completion_tokens += 1
-        out.deltas.append(self._delta(request, token))
-        if (request.reply or request.text).stopped:
+        out.deltas.append(request.answer.push(request_id, token, chances))
+        if request.answer.stopped:
             if request_id not in reasons:
                 self._backend.cancel(request_id)
             reasons[request_id] = "stop"
-
-    def _delta(self, request: _Request, token: int) -> Delta:
-        request_id, piece = request.submit.id, self._vocabulary.piece(token)
-        if request.reply is None:
-            return Delta(request_id, request.text.push(piece), 1)
-        said = request.reply.push(token, piece)
-        return Delta(request_id, said.text, 1, reasoning=said.reasoning, calls=list(said.calls))
 
     def _end(self, request_id: int, reason: FinishReason, *, held_back: bool) -> Finished:
         request = self._forget(request_id)
         now = self._clock()
         started = request.started or now
-        reply = request.reply
-        said = Said()
-        if held_back and not (reply or request.text).stopped:
-            said = Said(request.text.finish()) if reply is None else reply.finish()
-        if reply is not None and reply.has_calls and reason == "stop":
+        answer = request.answer
+        said, logprobs = answer.finish() if held_back else (Said(), None)
+        if answer.has_calls and reason == "stop":
             reason = "tool_calls"
         return Finished(
             request_id,
@@ -325,9 +362,10 @@ class Host:
             request.cached,
             started - request.arrived,
             (request.first_token or now) - started,
+            logprobs,
             reasoning=said.reasoning,
             calls=list(said.calls),
-            reasoning_tokens=0 if reply is None else reply.reasoning_tokens,
+            reasoning_tokens=answer.reasoning_tokens,
         )
 
     def _forget(self, request_id: int) -> _Request:

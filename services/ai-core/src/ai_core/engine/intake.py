@@ -11,6 +11,7 @@ from ai_core.engine.chat.prompt import encode_raw
 from ai_core.engine.chat.reader import ChatPrompt, ChatReader, ChatRefused, characters_in
 from ai_core.engine.chat.reply import ReplyForm
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
+from ai_core.engine.constraints.bad_grammar import BadGrammar
 from ai_core.engine.messages import Grammar, RefusalCode, Refused, Submit
 
 FEWEST_TOKENS_PER_MESSAGE = 4
@@ -50,18 +51,10 @@ class Intake:
 
     def read(self, request: Submit) -> Prompt | Refused:
         """The prompt in token ids, with ``max_tokens`` cut to what the context leaves."""
-        if request.inputs is not None:
-            message = "this model generates text and makes no embeddings; name an embedding model"
-            return _refused(request, "model_not_capable", "model", message)
         parameter = "prompt" if request.messages is None else "messages"
-        too_long = self._refuse_bytes(request, parameter)
-        if too_long is not None:
-            return too_long
-        vocabulary = self._capabilities.vocabulary
-        unknown = next((token for token in request.sampling.logit_bias if token >= vocabulary), None)
-        if unknown is not None:
-            message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
-            return _refused(request, "invalid_parameter", "logit_bias", message)
+        refused = self._refuse_options(request) or self._refuse_bytes(request, parameter)
+        if refused is not None:
+            return refused
         try:
             prompt = self._encode(request)
         except TemplateError as error:
@@ -79,6 +72,20 @@ class Intake:
             raise TemplateError("this model has no chat template; use /api/v1/generate with a raw prompt")
         limit = self._capabilities.context_length
         return self._chats.read(request.messages, request.chat, request.grammar, limit)
+
+    def _refuse_options(self, request: Submit) -> Refused | None:
+        if request.inputs is not None:
+            message = "this model generates text and makes no embeddings; name an embedding model"
+            return _refused(request, "model_not_capable", "model", message)
+        vocabulary = self._capabilities.vocabulary
+        unknown = next((token for token in request.sampling.logit_bias if token >= vocabulary), None)
+        if unknown is not None:
+            message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
+            return _refused(request, "invalid_parameter", "logit_bias", message)
+        if request.grammar is not None and request.sampling.ignore_eos:
+            message = "'ignore_eos' cannot be used with an answer whose end its grammar decides"
+            return _refused(request, "invalid_parameter", "ignore_eos", message)
+        return None
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
         messages = request.messages
@@ -120,6 +127,19 @@ class Intake:
             prompt.reply,
             prompt.grammar,
         )
+
+
+def grammar_refused(request: Submit, reason: BadGrammar) -> Refused:
+    """What the caller is told about a schema or a grammar of theirs."""
+    grammar = request.grammar
+    if grammar is None:
+        message = f"the call of a tool cannot be required, because of the tool's parameters: {reason}"
+        return _refused(request, "invalid_json_schema", "tools", message)
+    if grammar.kind == "gbnf":
+        return _refused(request, "invalid_grammar", "grammar", f"the grammar cannot be used: {reason}")
+    return _refused(
+        request, "invalid_json_schema", "response_format", f"the JSON schema cannot be used: {reason}"
+    )
 
 
 def _refused(request: Submit, code: RefusalCode, parameter: str, message: str) -> Refused:

@@ -42,7 +42,12 @@ class Wire:
         self._sock = sock
         self._reader = FrameReader()
         self._pending = bytearray()
+        self._watched: dict[int, Callable[[], None]] = {}
         self.closed = False
+
+    def watch(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call this whenever there is something to read elsewhere: :meth:`receive` waits for that too."""
+        self._watched[descriptor] = call
 
     def send(self, message: Message) -> None:
         self._pending += encode(message)
@@ -53,10 +58,16 @@ class Wire:
         if len(self._pending) > _MOST_PENDING_BYTES:
             self._drain()
         writing = [self._sock] if self._pending else []
-        readable, writable, _ = select.select([self._sock], writing, [], timeout)
+        own = self._sock.fileno()
+        readable, writable, _ = select.select([own, *self._watched], writing, [], timeout)
         if writable:
             self._flush()
-        return [decode_to_engine(body) for body in self._reader.feed(self._read())] if readable else []
+        for descriptor, call in self._watched.items():
+            if descriptor in readable:
+                call()
+        if own not in readable:
+            return []
+        return [decode_to_engine(body) for body in self._reader.feed(self._read())]
 
     def _read(self) -> bytes:
         """All that has arrived, up to a bound: a cancel may lie behind a large request."""

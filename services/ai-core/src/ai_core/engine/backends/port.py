@@ -19,6 +19,9 @@ __all__ = [
     "Backend",
     "BackendStats",
     "Capabilities",
+    "Chances",
+    "Constraint",
+    "ConstraintFailed",
     "Sequence",
     "StepResult",
     "Tokens",
@@ -43,6 +46,32 @@ class Capabilities:
     vocabulary: int
 
 
+class ConstraintFailed(Exception):
+    """A sequence's grammar became too expensive to follow; the text says why."""
+
+
+class Constraint(Protocol):
+    """A grammar, and where one sequence stands in it. It lives as long as the sequence, whatever the
+    backend does with the sequence's cache.
+
+    Every method raises :class:`ConstraintFailed`.
+    """
+
+    def take(self, token: int) -> bool:
+        """Go on by this token if the grammar allows it; False: it does not, and nothing changed."""
+
+    def allowed(self) -> Tokens | None:
+        """All tokens that may come next, end tokens among them where the text may end, in ascending
+        order; None: finding them all would take too long."""
+
+    def among(self, tokens: Tokens) -> Tokens:
+        """Of the given tokens, those that may come next, in the given order."""
+
+    @property
+    def complete(self) -> bool:
+        """Nothing but an end token may follow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """One prompt to be continued."""
@@ -53,6 +82,18 @@ class Sequence:
     max_tokens: int
     priority: int = 0
     namespace: str = ""
+    constraint: Constraint | None = None
+    chances: int | None = None
+    """How many likely tokens ``StepResult.chances`` has for each token; None: no chances."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """How likely a generated token was by the raw logits, as natural logarithms; and the likeliest
+    tokens in its place, likeliest first."""
+
+    logprob: float
+    top: list[tuple[int, float]]
 
 
 @dataclass(slots=True)
@@ -62,8 +103,12 @@ class StepResult:
     tokens: list[tuple[int, int]] = field(default_factory=list)
     """(sequence id, token), at most one per sequence and step, end-of-generation tokens left out."""
     finished: list[tuple[int, Literal["stop", "length"]]] = field(default_factory=list)
+    chances: dict[int, Chances] = field(default_factory=dict)
+    """By sequence id: of the tokens of those sequences that ask for it."""
     failed: list[tuple[int, str]] = field(default_factory=list)
     """(sequence id, reason): this sequence alone cannot go on."""
+    lost_grammar: list[tuple[int, str]] = field(default_factory=list)
+    """(sequence id, reason): its grammar cannot be followed any further."""
     prefix_ready: list[tuple[int, int]] = field(default_factory=list)
     """(sequence id, n): the first n prompt tokens of this sequence can be shared from now on."""
 
@@ -129,6 +174,13 @@ class Vocabulary(Protocol):
 
     def piece(self, token: int) -> bytes:
         """The bytes that a token stands for; empty for control tokens. May end inside a UTF-8 character."""
+
+    def shown(self, token: int) -> bytes:
+        """As :meth:`piece`, but of a control token the text that stands for it in templates."""
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer."""
 
     @property
     def control_texts(self) -> frozenset[str]:

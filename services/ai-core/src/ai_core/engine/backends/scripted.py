@@ -2,7 +2,9 @@
 
 It exists to measure what the edge costs over an engine that answers at once, and to test what
 happens around an engine that misbehaves. Its vocabulary is bytes, so every length is predictable.
-The last user text may hold directives:
+Where a request has a grammar, the first
+byte that it allows takes the place of one that it refuses; log probabilities are 0, because nothing is
+left to chance. The last user text may hold directives:
 
 ``[[120]]``  answer with 120 tokens of a fixed text.
 ``[[slow 20]]``  every step in which this sequence takes part lasts 20 ms longer.
@@ -30,6 +32,9 @@ from ai_core.engine.backends.port import (
     Backend,
     BackendStats,
     Capabilities,
+    Chances,
+    Constraint,
+    ConstraintFailed,
     Sequence,
     StepResult,
     Tokens,
@@ -40,6 +45,7 @@ from ai_core.engine.messages import EngineConfig
 _BYTES = 256
 _IM_START, _IM_END = 256, 257
 _CONTROL = {"<|im_start|>": _IM_START, "<|im_end|>": _IM_END}
+_CONTROL_TEXTS = {token: text.encode() for text, token in _CONTROL.items()}
 _CONTROL_PATTERN = re.compile("(" + "|".join(re.escape(text) for text in _CONTROL) + ")")
 _VOCABULARY_SIZE = _BYTES + len(_CONTROL)
 _DEFAULT_CONTEXT = 8192
@@ -61,6 +67,7 @@ class ByteVocabulary:
     """One token per byte of UTF-8, and ChatML's two control tokens."""
 
     control_texts = frozenset(_CONTROL)
+    end_tokens = frozenset({_IM_END})
     bos_text = ""
     eos_text = "<|im_end|>"
     chat_template: str | None = CHATML
@@ -79,6 +86,10 @@ class ByteVocabulary:
     def piece(self, token: int) -> bytes:
         """The byte, or nothing for a control token."""
         return bytes([token]) if token < _BYTES else b""
+
+    def shown(self, token: int) -> bytes:
+        """The byte, or a control token's text."""
+        return self.piece(token) or _CONTROL_TEXTS[token]
 
 
 def _last_user_text(prompt: Tokens) -> str:
@@ -115,6 +126,14 @@ def _start(sequence: Sequence) -> _Running:
     if sequence.sampling.ignore_eos:
         answer = itertools.chain(answer, itertools.cycle(_FIXED_TEXT.encode()))
     return _Running(sequence, answer, directives)
+
+
+def _first_allowed(constraint: Constraint) -> int:
+    allowed = constraint.allowed()
+    if allowed is None or not len(allowed):
+        raise ConstraintFailed("no byte continues the answer as its grammar wants it")
+    ends = allowed[allowed == _IM_END]
+    return int(ends[0] if len(ends) else allowed[0])
 
 
 def _hang() -> NoReturn:
@@ -235,17 +254,37 @@ class ScriptedBackend:
             result.failed.append((sequence_id, "the scripted backend was asked to fail"))
             del self._running[sequence_id]
             return
-        token = next(running.answer, None)
+        try:
+            token = self._next(running)
+        except ConstraintFailed as error:
+            result.lost_grammar.append((sequence_id, str(error)))
+            del self._running[sequence_id]
+            return
         if token is not None:
             result.tokens.append((sequence_id, token))
             running.produced += 1
+            if running.sequence.chances is not None:
+                top = [(token, 0.0)] if running.sequence.chances else []
+                result.chances[sequence_id] = Chances(0.0, top)
         end = self._end(running, token)
         if end is not None:
             result.finished.append((sequence_id, end))
             del self._running[sequence_id]
 
+    @staticmethod
+    def _next(running: _Running) -> int | None:
+        """The next token: of the script, or the first one that the grammar allows instead."""
+        token, constraint = next(running.answer, None), running.sequence.constraint
+        if constraint is None:
+            return token
+        if token is None or not constraint.take(token):
+            token = _first_allowed(constraint)
+            constraint.take(token)
+        return token if token < _BYTES else None
+
     def _end(self, running: _Running, token: int | None) -> Literal["stop", "length"] | None:
-        if token is None:
+        constraint = running.sequence.constraint
+        if token is None or (constraint is not None and constraint.complete):
             return "stop"
         room = self.context_length - len(running.sequence.prompt)
         return "length" if running.produced >= min(running.sequence.max_tokens, room) else None

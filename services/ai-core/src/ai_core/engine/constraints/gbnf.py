@@ -391,6 +391,8 @@ class _Writer:
                 return " ".join(self._grouped(inner) for inner in parts) if parts else '""'
             case Choice(parts):
                 return " | ".join(self._part(inner) for inner in parts)
+            case Repetition(_, _, 0):
+                return '""'
             case Repetition(inner, least, most):
                 return f"({self._part(inner)}){{{least},{'' if most is None else most}}}"
 

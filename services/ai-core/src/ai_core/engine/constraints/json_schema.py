@@ -16,7 +16,8 @@ from urllib.parse import unquote
 
 from ai_core.engine.constraints.bad_grammar import BadGrammar, quoted
 
-MAX_DEPTH = 64
+MAX_DEPTH = 80
+"""Of objects and lists in each other, in the schema's own text."""
 MAX_SCHEMAS = 2_000
 """Schemas in a schema, itself included."""
 MAX_OPTIONAL = 200
@@ -44,7 +45,18 @@ def check(schema: Any) -> None:
     Raises:
         BadGrammar: with the place as a JSON pointer.
     """
+    _refuse_depth(schema)
     _Checker(schema).run()
+
+
+def _refuse_depth(value: Any) -> None:
+    level, depth = [value] if isinstance(value, dict | list) else [], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise BadGrammar(f"the schema is nested more than {MAX_DEPTH} deep")
+        values = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [inner for several in values for inner in several if isinstance(inner, dict | list)]
 
 
 def places(schema: Any) -> Iterator[tuple[str, Any]]:
@@ -96,9 +108,6 @@ class _Checker:
     def _refuse_size(self, place: str) -> None:
         if len(self._schemas) > MAX_SCHEMAS:
             raise BadGrammar(f"the schema has more than {MAX_SCHEMAS} schemas in it", _named(place))
-        # Depth counts names and numbers between: at most three for each level.
-        if place.count("/") > 3 * MAX_DEPTH:
-            raise BadGrammar(f"the schema is nested more than {MAX_DEPTH} deep", _named(place))
 
     def _look_at(self, place: str, schema: Any) -> None:
         if isinstance(schema, bool):
@@ -234,15 +243,18 @@ def _resolve(root: Any, pointer: str) -> Any:
     value = root
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(value, list):
-            if not (name.isascii() and name.isdecimal()):
-                raise LookupError(pointer)
-            value = value[int(name)]
-        elif isinstance(value, dict):
-            value = value[name]
-        else:
-            raise LookupError(pointer)
+        value = _entry(value, name)
     return value
+
+
+def _entry(value: Any, name: str) -> Any:
+    match value:
+        case dict():
+            return value[name]
+        case list() if name.isascii() and name.isdecimal():
+            return value[int(name)]
+        case _:
+            raise LookupError(name)
 
 
 def _named(place: str) -> str:

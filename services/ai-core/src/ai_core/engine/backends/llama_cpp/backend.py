@@ -7,15 +7,24 @@ import time
 import numpy as np
 
 from ai_core.engine.backends.llama_cpp.batch import RowBatch
+from ai_core.engine.backends.llama_cpp.chances import Weighed
+from ai_core.engine.backends.llama_cpp.constrained import choose
 from ai_core.engine.backends.llama_cpp.context import BATCH_ROWS, Context, DecodeError, NoRoom
 from ai_core.engine.backends.llama_cpp.kv_cache import KvCache
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.running import Running
-from ai_core.engine.backends.llama_cpp.sampling import Sampler, is_plain_greedy
+from ai_core.engine.backends.llama_cpp.sampling import Logits, Sampler, is_plain_greedy
 from ai_core.engine.backends.llama_cpp.scheduler import Chunk, Limits, Plan, plan_step, service_order
 from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
 from ai_core.engine.backends.llama_cpp.tenancy import Tenancy
-from ai_core.engine.backends.port import BackendStats, Capabilities, Sequence, StepResult, Tokens
+from ai_core.engine.backends.port import (
+    BackendStats,
+    Capabilities,
+    ConstraintFailed,
+    Sequence,
+    StepResult,
+    Tokens,
+)
 
 
 class LlamaCppBackend:
@@ -220,14 +229,31 @@ class LlamaCppBackend:
                 drawn.append((running, row))
         if not drawn:
             return
-        tokens = self._draw(drawn)
+        tokens = self._draw(drawn, result)
         for (running, _), token in zip(drawn, tokens, strict=True):
-            self._accept(running, token, result)
+            if token is not None:
+                self._accept(running, token, result)
 
-    def _draw(self, drawn: list[tuple[Running, int]]) -> list[int]:
-        greedy = [index for index, (running, _) in enumerate(drawn) if running.sampler is None]
-        tokens = [0] * len(drawn)
+    def _draw(self, drawn: list[tuple[Running, int]], result: StepResult) -> list[int | None]:
+        """The next token of each; None where a grammar cannot be followed any further."""
         logits = self._context.logits(len(drawn))
+        weighed = [
+            (index, running, Weighed(logits[index], running.sequence.chances))
+            for index, (running, _) in enumerate(drawn)
+            if running.sequence.chances is not None
+        ]
+        tokens = self._choose(drawn, logits, result)
+        for index, running, distribution in weighed:
+            token = tokens[index]
+            if token is not None:
+                result.chances[running.id] = distribution.of(token)
+        return tokens
+
+    def _choose(
+        self, drawn: list[tuple[Running, int]], logits: Logits, result: StepResult
+    ) -> list[int | None]:
+        greedy = [index for index, (running, _) in enumerate(drawn) if running.sampler is None]
+        tokens: list[int | None] = [0] * len(drawn)
         unending = [i for i, (running, _) in enumerate(drawn) if running.sequence.sampling.ignore_eos]
         if unending:
             logits[np.asarray(unending)[:, None], self._ends] = -np.inf
@@ -236,9 +262,23 @@ class LlamaCppBackend:
             for index, token in zip(greedy, likeliest.tolist(), strict=True):
                 tokens[index] = token
         for index, (running, row) in enumerate(drawn):
-            if running.sampler is not None:
+            if running.sequence.constraint is not None:
+                tokens[index] = self._constrained(running, logits[index], tokens[index] or 0, result)
+            elif running.sampler is not None:
                 tokens[index] = running.sampler.sample(self._context, row, logits[index])
         return tokens
+
+    def _constrained(
+        self, running: Running, logits: Logits, likeliest: int, result: StepResult
+    ) -> int | None:
+        constraint = running.sequence.constraint
+        assert constraint is not None
+        try:
+            return choose(constraint, running.sampler, logits, likeliest)
+        except ConstraintFailed as error:
+            result.lost_grammar.append((running.id, str(error)))
+            self._end(running)
+            return None
 
     def _accept(self, running: Running, token: int, result: StepResult) -> None:
         sequence = running.sequence
@@ -248,7 +288,10 @@ class LlamaCppBackend:
             return
         running.generated.append(token)
         result.tokens.append((running.id, token))
-        if len(running.generated) >= sequence.max_tokens or running.known >= self._context_length:
+        if sequence.constraint is not None and sequence.constraint.complete:
+            result.finished.append((running.id, "stop"))
+            self._end(running)
+        elif len(running.generated) >= sequence.max_tokens or running.known >= self._context_length:
             result.finished.append((running.id, "length"))
             self._end(running)
 

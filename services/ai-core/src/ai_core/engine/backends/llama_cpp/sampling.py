@@ -18,6 +18,7 @@ import numpy.typing as npt
 from ai_core.engine.backends.llama_cpp.context import Context
 from ai_core.engine.backends.llama_cpp.model import GgufVocabulary
 from ai_core.engine.messages import Sampling
+from ai_core.engine.tokens import Tokens
 
 REPEAT_WINDOW = 64
 """Tokens that ``repeat_penalty`` looks back at."""
@@ -62,17 +63,33 @@ class Sampler:
             row: of the batch of that call.
             logits: what the call computed for this row.
         """
-        if self._likeliest:
-            return self._sample_from(_likeliest(logits, self._likeliest))
-        return int(lib.llama_sampler_sample(self._chain, context.pointer, row))
+        if not self._likeliest:
+            return int(lib.llama_sampler_sample(self._chain, context.pointer, row))
+        token = self.draw(logits)
+        self.accept(token)
+        return token
 
-    def _sample_from(self, candidates: Candidates) -> int:
+    def draw(self, logits: Logits, among: Tokens | None = None) -> int:
+        """A token that may still be refused: :meth:`accept` has to follow for the one that is taken.
+
+        Args:
+            logits: what the call computed for this sequence.
+            among: the tokens to choose from; None: all.
+        """
+        if among is not None:
+            candidates = _candidates(logits, among)
+        elif self._likeliest:
+            candidates = _likeliest(logits, self._likeliest)
+        else:
+            candidates = _candidates(logits, np.arange(len(logits), dtype=np.int32))
         pointer = candidates.ctypes.data_as(lib.llama_token_data_p)
         array = lib.llama_token_data_array(data=pointer, size=len(candidates), selected=-1, sorted=False)
         lib.llama_sampler_apply(self._chain, ctypes.byref(array))
-        token = int(array.data[array.selected].id)
+        return int(array.data[array.selected].id)
+
+    def accept(self, token: int) -> None:
+        """This token was taken: penalties remember it."""
         lib.llama_sampler_accept(self._chain, token)
-        return token
 
     def close(self) -> None:
         if self._chain is not None:
@@ -134,7 +151,10 @@ def _likeliest(logits: Logits, count: int) -> Candidates:
     needs, most of which goes into copying the vocabulary.
     """
     threshold = np.partition(logits, len(logits) - count)[len(logits) - count]
-    tokens = np.flatnonzero(logits >= threshold)
+    return _candidates(logits, np.flatnonzero(logits >= threshold).astype(np.int32))
+
+
+def _candidates(logits: Logits, tokens: Tokens) -> Candidates:
     candidates: Candidates = np.zeros(len(tokens), dtype=_TOKEN_DATA)
     candidates["id"] = tokens
     candidates["logit"] = logits[tokens]

@@ -1,0 +1,53 @@
+"""Choosing a token where a grammar has a say: the chosen one is looked at first, and the vocabulary is
+searched only when it is refused. Both together draw as if all that is forbidden had no chance at all.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ai_core.engine.backends.llama_cpp.sampling import Logits, Sampler
+from ai_core.engine.backends.port import Constraint, ConstraintFailed
+from ai_core.engine.tokens import Tokens
+
+LIKELIEST_TRIED = 512
+"""Where the grammar cannot name all that it allows in reasonable time, that means: there is much."""
+
+
+def choose(constraint: Constraint, sampler: Sampler | None, logits: Logits, likeliest: int) -> int:
+    """The next token of a sequence; its constraint and its sampler have gone on by it.
+
+    Args:
+        constraint: what the answer has to look like.
+        sampler: None: the likeliest token is wanted.
+        logits: of this sequence.
+        likeliest: the token with the largest of them.
+
+    Raises:
+        ConstraintFailed: the grammar cannot be followed any further.
+    """
+    token = likeliest if sampler is None else sampler.draw(logits)
+    if not constraint.take(token):
+        token = _among(_allowed(constraint, logits), sampler, logits)
+        if not constraint.take(token):
+            raise ConstraintFailed("the grammar contradicts itself")
+    if sampler is not None:
+        sampler.accept(token)
+    return token
+
+
+def _allowed(constraint: Constraint, logits: Logits) -> Tokens:
+    tokens = constraint.allowed()
+    if tokens is None:
+        count = min(LIKELIEST_TRIED, len(logits))
+        tokens = np.argpartition(logits, -count)[-count:].astype(np.int32)
+        tokens = constraint.among(tokens[np.argsort(-logits[tokens], kind="stable")])
+    if not len(tokens):
+        raise ConstraintFailed("no token of this model continues the answer as its grammar wants it")
+    return tokens
+
+
+def _among(tokens: Tokens, sampler: Sampler | None, logits: Logits) -> int:
+    if sampler is None:
+        return int(tokens[logits[tokens].argmax()])
+    return sampler.draw(logits, tokens)
