@@ -35,7 +35,8 @@ RefusalCode = Literal[
     "model_not_capable",
     "queue_full",
 ]
-FinishReason = Literal["stop", "length", "tool_calls", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
+"""``content_filter`` comes from the API process, which looks at answers on their way out."""
 
 
 class Message(msgspec.Struct, frozen=True, tag_field="t"):
