@@ -73,7 +73,7 @@ async def _compare(steps: list[tuple[str, str, int, float]]) -> None:
         else:
             await _compare_members(store, model, action, name, name.encode() * size, ttl)
         assert 0 <= store.used_bytes <= bound
-        assert (store.used_bytes == 0) == (len(store) == 0)
+        assert (store.used_bytes == 0) == (store.entries == 0)
 
 
 class _Model:

@@ -34,7 +34,9 @@ class EmbeddedStore:
         self._members: dict[str, set[str]] = {}
         self.used_bytes = 0
 
-    def __len__(self) -> int:
+    @property
+    def entries(self) -> int:
+        """Values and members that are held, some of them perhaps past their time."""
         return len(self._entries)
 
     async def get(self, key: str) -> bytes | None:
