@@ -25,7 +25,9 @@ class Probabilities:
         """Add a token, and what became visible with it; returns the entries that belong to that."""
         start = self._read
         self._read += len(self._decoder.decode(piece))
-        self._held.append((start, self._read, entry))
+        # Bytes that wait for the rest of a character belong to that character.
+        waiting, _ = self._decoder.getstate()
+        self._held.append((start, self._read + bool(waiting), entry))
         self._shown += len(shown)
         released = []
         while self._held and self._held[0][1] <= self._shown:
