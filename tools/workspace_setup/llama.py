@@ -21,6 +21,7 @@ from workspace_setup.progress import CompileProgress
 from workspace_setup.workspace import Workspace, pip
 
 PACKAGE = "llama-cpp-python"
+NATIVE = "services/ai-core/native"  # our own kernels, compiled along with it
 BYTES_PER_COMPILER = 1 << 30  # of memory: what one compiler may take on llama.cpp's larger files
 _CPU_FEATURES = re.compile(r"^(?:flags|Features)\s*:\s*(.*)$", re.MULTILINE)
 
@@ -32,7 +33,7 @@ def cmake_args(options: Path, own: str) -> str:
 
 def key(workspace: Workspace, lock_entry: str) -> str:
     """Changes with the version, the build's options and the processor it is compiled for."""
-    sources = [_options(workspace), *sorted((workspace.root / "services" / "ai-core" / "native").iterdir())]
+    sources = [_options(workspace), *sorted((workspace.root / NATIVE).glob("*"))]
     ours = "".join(path.read_text(encoding="utf-8") for path in sources) + cmake_args(Path(), "")
     users = [os.environ.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
     parts = [lock_entry, ours, *users, os.uname().machine, _cpu_features()]

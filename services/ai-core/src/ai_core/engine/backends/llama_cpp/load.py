@@ -84,6 +84,7 @@ def _generator(model: Model, config: EngineConfig, *, kernels: bool) -> Loaded:
             itl_target_ms=config.itl_target_ms, tiles=settings.kv_type == "f16" and not own_attention
         ),
         pause_bytes=config.pause_bytes,
+        own_kernels=own_attention,
     )
     return Loaded(backend, model.vocabulary, model.description, model.parameters, model.weights_bytes)
 

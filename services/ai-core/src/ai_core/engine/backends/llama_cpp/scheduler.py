@@ -139,7 +139,8 @@ def _burst(first: PrefillView, cost: StepCost, limits: Limits) -> int:
 
 
 def decode_load(decodes: Sequence[DecodeView]) -> Load:
-    return Load(len(decodes), sum(view.depth for view in decodes))
+    depth = sum(view.depth for view in decodes)
+    return Load(len(decodes), depth, depth)
 
 
 def target_ms(cost: StepCost, load: Load, limits: Limits) -> float:

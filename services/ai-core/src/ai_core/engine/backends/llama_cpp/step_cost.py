@@ -1,9 +1,10 @@
 """What a step will cost, learned from the steps before.
 
-On a CPU the cost of a ``llama_decode`` call is close to linear in its rows (matrix products) and
-in the cells that its rows look at (attention), but with other coefficients from 64 rows on, where
-the attention kernel works in tiles. So there are two linear models, each fitted while it runs by
-recursive least squares with forgetting (Haykin, "Adaptive Filter Theory", ch. 10).
+On a CPU the cost of a ``llama_decode`` call is close to linear in its rows (matrix products), in the
+cells that its rows look at (attention), and in the cells that are fetched for that, once for several
+neighbouring rows. With ggml's attention the coefficients are others from 64 rows on, where it works
+in tiles. So there are two linear models, each fitted while it runs by recursive least squares with
+forgetting (Haykin, "Adaptive Filter Theory", ch. 10).
 """
 
 from __future__ import annotations
@@ -13,31 +14,40 @@ from dataclasses import dataclass, field
 TILE_ROWS = 64
 """From this many rows on, llama.cpp's flash attention on the CPU works in tiles."""
 
-_Vector = tuple[float, float, float]
-_UNCERTAINTY = (400.0, 4.0, 40.0)
+FETCH_ROWS = 8
+"""Neighbouring rows of a prompt for which a cell is fetched once, about."""
+
+_Vector = tuple[float, float, float, float]
+_UNCERTAINTY = (400.0, 4.0, 4.0, 4.0)
 """Variances of the weights at the start."""
+_SIZE = range(len(_UNCERTAINTY))
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One call: its rows, and the cells that all rows together attend to."""
+    """One call: its rows, the pairs of a row and a cell that it looks at, and the cells fetched."""
 
     rows: int = 0
     attended: int = 0
+    fetched: int = 0
 
     def plus(self, rows: int, depth: int) -> Load:
         """This load and a run of ``rows`` tokens of one sequence that begins at position ``depth``."""
-        return Load(self.rows + rows, self.attended + rows * depth + rows * rows // 2)
+        return Load(
+            self.rows + rows,
+            self.attended + rows * depth + rows * rows // 2,
+            self.fetched + -(-rows // FETCH_ROWS) * (depth + rows // 2),
+        )
 
 
 @dataclass(slots=True)
 class _Linear:
-    """y = w·x with x = (1, rows, attended / 1000), in milliseconds."""
+    """y = w·x with x = (1, rows, attended / 1000, fetched / 1000), in milliseconds."""
 
     weights: list[float]
     forgetting: float = 0.99
     covariance: list[list[float]] = field(
-        default_factory=lambda: [[_UNCERTAINTY[i] if i == j else 0.0 for j in range(3)] for i in range(3)]
+        default_factory=lambda: [[_UNCERTAINTY[i] if i == j else 0.0 for j in _SIZE] for i in _SIZE]
     )
     observations: int = 0
 
@@ -45,21 +55,21 @@ class _Linear:
         return sum(w * v for w, v in zip(self.weights, x, strict=True))
 
     def observe(self, x: _Vector, y: float) -> None:
-        base = [sum(row[i] * x[i] for i in range(3)) for row in self.covariance]
-        scale = self.forgetting + sum(x[i] * base[i] for i in range(3))
+        base = [sum(row[i] * x[i] for i in _SIZE) for row in self.covariance]
+        scale = self.forgetting + sum(x[i] * base[i] for i in _SIZE)
         error = y - self.predict(x)
         self.weights = [w + b / scale * error for w, b in zip(self.weights, base, strict=True)]
         self.covariance = self._forget(
-            [[self.covariance[i][j] - base[i] * base[j] / scale for j in range(3)] for i in range(3)]
+            [[self.covariance[i][j] - base[i] * base[j] / scale for j in _SIZE] for i in _SIZE]
         )
         self.observations += 1
 
     def _forget(self, covariance: list[list[float]]) -> list[list[float]]:
         """Old observations count less, but only while no direction's uncertainty outgrows the one at
         the start: a load that never varies would blow it up otherwise. Kept symmetric against rounding."""
-        bounded = all(covariance[i][i] / self.forgetting <= _UNCERTAINTY[i] for i in range(3))
+        bounded = all(covariance[i][i] / self.forgetting <= _UNCERTAINTY[i] for i in _SIZE)
         divisor = 2.0 * (self.forgetting if bounded else 1.0)
-        return [[(covariance[i][j] + covariance[j][i]) / divisor for j in range(3)] for i in range(3)]
+        return [[(covariance[i][j] + covariance[j][i]) / divisor for j in _SIZE] for i in _SIZE]
 
 
 _SPIKE = 3.0
@@ -71,11 +81,17 @@ class StepCost:
 
     The start values are those of a half-billion-parameter model on two cores; a few steps replace
     them by what is true here.
+
+    Args:
+        own_kernels: whether products and attention are computed by our own kernels.
     """
 
-    def __init__(self) -> None:
-        self._plain = _Linear([30.0, 5.0, 10.0])
-        self._tiled = _Linear([30.0, 4.0, 2.0])
+    def __init__(self, *, own_kernels: bool = False) -> None:
+        if own_kernels:
+            self._plain = self._tiled = _Linear([30.0, 1.5, 0.5, 1.0])
+        else:
+            self._plain = _Linear([30.0, 5.0, 8.0, 2.0])
+            self._tiled = _Linear([30.0, 4.0, 2.0, 0.0])
 
     def predict(self, load: Load) -> float:
         """Milliseconds, never negative; 0 for an empty call."""
@@ -96,4 +112,4 @@ class StepCost:
 
 
 def _features(load: Load) -> _Vector:
-    return (1.0, float(load.rows), load.attended / 1000.0)
+    return (1.0, float(load.rows), load.attended / 1000.0, load.fetched / 1000.0)
