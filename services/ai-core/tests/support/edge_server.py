@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from array import array
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from ai_core.api.server import configuration
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.engine.messages import Delta, Finished, Ready, Stats, Submit
 from ai_core.errors import EngineUnavailable, NeoError
+from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
 from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.service import Inference, Limits
@@ -95,6 +97,11 @@ class FakeAnswer:
     def finish(self, reason: Any = "stop", text: str = "") -> None:
         self._events.put_nowait(Finished(1, reason, text, self.prompt_tokens, self._tokens, 2, 0.25, 0.5))
 
+    def embed(self, *vectors: list[float]) -> None:
+        """The end of a request for embeddings."""
+        data = b"".join(array("f", vector).tobytes() for vector in vectors)
+        self._events.put_nowait(Finished(1, "stop", "", self.prompt_tokens, 0, 0, 0.25, 0.5, vectors=data))
+
     def fail(self, error: BaseException) -> None:
         self._events.put_nowait(error)
 
@@ -123,7 +130,8 @@ class FakeEngine:
         self.accepting.set()
 
     async def submit(self, request: Submit) -> FakeAnswer:
-        assert (request.messages is None) != (request.prompt is None)
+        wanted = (request.messages, request.prompt, request.inputs)
+        assert sum(one is not None for one in wanted) == 1
         assert request.max_tokens >= 1
         self.requests.append(request)
         self.arrived.set()
@@ -244,28 +252,42 @@ class Server:
 
 
 def make_context(
-    engine: FakeEngine, limits: Limits, access: Access, max_body_bytes: int = 100_000
+    engine: FakeEngine,
+    limits: Limits,
+    access: Access,
+    max_body_bytes: int = 100_000,
+    *,
+    filtering: Filtering | None = None,
+    **more: Any,
 ) -> ApiContext:
+    """``more`` are further fields of the context."""
     registry = CollectorRegistry()
     engines = {"fake-model": engine}
     registry.register(EngineCollector(engines))
     catalog = Catalog([ModelEntry("fake-model", Path("fake.gguf"), aliases=("fake-alias",))])
     return ApiContext(
         inference=Inference(
-            catalog, engines, limits, AnswerMetrics(registry), note_usage=access.usage.note
+            catalog,
+            engines,
+            limits,
+            AnswerMetrics(registry),
+            note_usage=access.usage.note,
+            filtering=filtering,
         ),
         engines=engines,
         registry=registry,
         access=access,
         max_body_bytes=max_body_bytes,
         version="0.0.0",
+        **more,
     )
 
 
 @asynccontextmanager
-async def running_server(engine: FakeEngine, limits: Limits = LIMITS) -> AsyncIterator[Server]:
+async def running_server(engine: FakeEngine, limits: Limits = LIMITS, **more: Any) -> AsyncIterator[Server]:
+    """``more`` goes to :func:`make_context`."""
     async with temporary_access() as access:
-        context = make_context(engine, limits, access)
+        context = make_context(engine, limits, access, **more)
         application = create_application(context)
         async with listening(application) as port:
             url = f"http://127.0.0.1:{port}"

@@ -15,6 +15,7 @@ from ai_core.api.answering import unexpected_error
 from ai_core.api.body_limit import BodyLimit
 from ai_core.api.context import ApiContext
 from ai_core.api.description_routes import description_routes
+from ai_core.api.embedding_routes import embedding_routes
 from ai_core.api.error_response import error_response
 from ai_core.api.errors import MethodNotAllowed, RouteNotFound
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, exchange_of
@@ -59,6 +60,7 @@ def create_application(context: ApiContext) -> ASGIApp:
     )
     app.include_router(native_routes(context))
     app.include_router(openai_routes(context))
+    app.include_router(embedding_routes(context))
     app.include_router(operations_routes(context))
     app.include_router(admin_routes(context))
     app.include_router(usage_routes(context))

@@ -15,12 +15,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ai_core.api.admin_requests import KeyBody, RotationBody
+from ai_core.api.embedding_requests import EmbeddingsBody
 from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.api.route_access import DeclaredRoute
 
 REFERENCE = "#/components/schemas/{model}"
-BODIES: tuple[type[BaseModel], ...] = (ChatBody, GenerateBody, ChatCompletionBody, KeyBody, RotationBody)
+BODIES: tuple[type[BaseModel], ...] = (
+    ChatBody,
+    GenerateBody,
+    ChatCompletionBody,
+    EmbeddingsBody,
+    KeyBody,
+    RotationBody,
+)
 
 
 def takes(shape: type[BaseModel]) -> dict[str, Any]:

@@ -66,12 +66,15 @@ def model_facts(entry: ModelEntry, engine: ServedEngine, *, default: bool) -> di
         "aliases": list(entry.aliases),
         "default": default,
         "type": "gguf",
+        "kind": ready.kind if ready else None if entry.kind == "auto" else entry.kind,
         "state": engine.state,
         "load_progress": round(engine.load_progress, 3),
         "context_length": ready.context_length if ready else None,
         "max_sequences": ready.max_sequences if ready else None,
         "parameters": ready.parameters if ready else None,
         "has_chat_template": ready.has_chat_template if ready else None,
+        "dimensions": ready.dimensions or None if ready else None,
+        "pooling": ready.pooling or None if ready else None,
         "description": ready.description if ready else None,
     }
 

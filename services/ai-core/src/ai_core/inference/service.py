@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from ai_core.catalog.models import Catalog
 from ai_core.engine_client.port import Engine
@@ -17,6 +18,7 @@ from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
 from ai_core.inference.opening import OpenRequests
 from ai_core.inference.repetition.source import Repetition, SharingSource
 from ai_core.inference.requests import GenerationRequest, to_submit
+from ai_core.inference.sessions.sessions import Room, Sessions
 from ai_core.inference.sources import AnswerSource, EngineSource, Query
 from ai_core.inference.tickets import Tickets
 from ai_core.inference.usage import NoteUsage, amount_of, amount_read, note_nothing
@@ -36,6 +38,7 @@ class Limits:
 class _Desk:
     """Everything about one model that a request needs."""
 
+    engine: Engine
     source: AnswerSource
     metrics: ModelMetrics
 
@@ -56,10 +59,12 @@ class Inference:
         repetition: Repetition | None = None,
         note_usage: NoteUsage = note_nothing,
         filtering: Filtering | None = None,
+        sessions: Sessions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalog = catalog
         self.requests = OpenRequests(limits.drain_timeout)
+        self.sessions = sessions
         self._limits = limits
         self._clock = clock
         self._repetition = repetition
@@ -74,23 +79,38 @@ class Inference:
 
         Raises:
             ModelNotFound, Overloaded, InvalidRequest, EngineUnavailable, RequestQuarantined: on entering.
+            SessionBusy, StoreUnavailable: on entering, for requests of a session.
         """
         arrival = self._clock()
         entry = self.catalog.resolve(request.model)
         desk = self._desks[entry.name]
         with self.requests.enter():
-            query = Query(
-                submit=to_submit(request, self._limits.request_timeout),
-                key_id=request.key_id,
-                cache=request.cache,
-            )
-            async with desk.source.open(query) as answer:
-                generation = Generation(answer, entry.name, arrival, desk.metrics, self._clock)
-                try:
-                    yield generation
-                finally:
-                    desk.metrics.duration.observe(self._clock() - arrival)
-                    self._note_usage(request.key_id, entry.name, amount_of(generation.progress))
+            answering = partial(self._answer_alone, desk, entry.name, arrival)
+            if request.session_id is None:
+                opened = answering(request)
+            else:
+                assert self.sessions is not None, "a request of a session needs sessions"
+                room = Room(lambda: context_length(desk.engine), self._limits.request_timeout)
+                opened = self.sessions.answer(request, answering, room)
+            async with opened as generation:
+                yield generation
+
+    @asynccontextmanager
+    async def _answer_alone(
+        self, desk: _Desk, model: str, arrival: float, request: GenerationRequest
+    ) -> AsyncIterator[Generation]:
+        query = Query(
+            submit=to_submit(request, self._limits.request_timeout),
+            key_id=request.key_id,
+            cache=request.cache,
+        )
+        async with desk.source.open(query) as answer:
+            generation = Generation(answer, model, arrival, desk.metrics, self._clock)
+            try:
+                yield generation
+            finally:
+                desk.metrics.duration.observe(self._clock() - arrival)
+                self._note_usage(request.key_id, model, amount_of(generation.progress))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts.
@@ -123,4 +143,9 @@ class Inference:
             self._sharing.append(source)
         if self._filtering is not None:
             source = self._filtering.in_front_of(source, name)
-        return _Desk(source, metrics)
+        return _Desk(engine, source, metrics)
+
+
+def context_length(engine: Engine) -> int:
+    """Tokens of prompt and answer together; 0 while nobody knows."""
+    return engine.ready.context_length if engine.ready is not None else 0
