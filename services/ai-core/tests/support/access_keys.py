@@ -34,8 +34,8 @@ async def open_access(folder: Path, settings: Settings | None = None) -> Access:
     global _template  # noqa: PLW0603 - migrating a database for each test would take longer than the tests
     path = folder / "ai-core.db"
     if _template is None:
+        await upgrade(database_url(f"sqlite:///{path}"))
         database = Database(database_url(f"sqlite:///{path}"))
-        await upgrade(database)
         await KeyAdministration(KeyRepository(database)).create(local_wish(), KEY)
         await database.close()
         _template = path.read_bytes()

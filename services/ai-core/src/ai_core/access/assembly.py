@@ -35,9 +35,10 @@ class Access:
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The database, with the newest schema. Raises DatabaseAddressError, StorageUnavailable."""
     password = settings.db_password.get_secret_value() if settings.db_password else None
-    database = Database(database_url(settings.database_url.get_secret_value(), settings.db_user, password))
+    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
+    await upgrade(url)
+    database = Database(url)
     try:
-        await upgrade(database)
         yield database
     finally:
         await database.close()

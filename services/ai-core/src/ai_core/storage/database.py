@@ -20,13 +20,12 @@ from ai_core.errors import StorageUnavailable
 from ai_core.storage.failures import UNAVAILABLE, is_lost_connection, means_unavailable
 
 CONNECT_SECONDS = 2.0
-COMMAND_SECONDS = 5.0
+COMMAND_SECONDS = 3.0
 POOL_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
 """How long nobody tries after a connection was lost: callers learn at once instead of waiting in turn."""
 RETRY_AFTER_SECONDS = 2.0
 POOL_SIZE = 10
-SQLITE_BUSY_MS = 5_000
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -74,8 +73,15 @@ def database_url(address: str, user: str | None = None, password: str | None = N
 class Database:
     """Connections, and nothing about what is in the tables."""
 
-    def __init__(self, url: URL, clock: Callable[[], float] = time.monotonic) -> None:
-        self._engine = _create_engine(url)
+    def __init__(
+        self,
+        url: URL,
+        *,
+        command_seconds: float = COMMAND_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``command_seconds`` bounds each statement, waiting for other writers included."""
+        self._engine = _create_engine(url, command_seconds)
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
         self._pause_until = 0.0
@@ -127,9 +133,9 @@ class Database:
             self._pause_until = now + PAUSE_SECONDS
 
     def _leave(self, error: BaseException | None) -> None:
-        if error is None or not means_unavailable(error):
+        if error is None:
             self._pause_until = 0.0
-        elif is_lost_connection(error):
+        elif means_unavailable(error) and is_lost_connection(error):
             self._pause_until = self._clock() + PAUSE_SECONDS
 
 
@@ -154,9 +160,9 @@ def _unavailable() -> StorageUnavailable:
     )
 
 
-def _create_engine(url: URL) -> AsyncEngine:
+def _create_engine(url: URL, command_seconds: float) -> AsyncEngine:
     if url.drivername.startswith("sqlite"):
-        return _create_sqlite_engine(url)
+        return _create_sqlite_engine(url, command_seconds)
     return create_async_engine(
         url,
         pool_size=POOL_SIZE,
@@ -165,15 +171,21 @@ def _create_engine(url: URL) -> AsyncEngine:
         pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
-        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": command_seconds},
     )
 
 
-def _create_sqlite_engine(url: URL) -> AsyncEngine:
+def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
     assert url.database is not None
     Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_async_engine(
-        url, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=COMMAND_SECONDS, hide_parameters=True
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        hide_parameters=True,
+        # SQLite's busy_timeout: how long it waits for another writer.
+        connect_args={"timeout": command_seconds},
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
@@ -184,12 +196,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Transactions begin where we say so: the driver's own would begin too late, at the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        f"busy_timeout={SQLITE_BUSY_MS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-    ):
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

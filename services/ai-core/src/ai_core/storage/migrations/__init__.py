@@ -6,11 +6,13 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 
 from ai_core.storage.database import Database
 
 HERE = Path(__file__).parent
+MIGRATION_SECONDS = 600.0
+"""For one statement, or until another replica has migrated."""
 LOCK_NUMBER = 0x6E656F  # "neo"
 """PostgreSQL's advisory lock that one replica holds while it migrates."""
 
@@ -18,22 +20,26 @@ LOCK_NUMBER = 0x6E656F  # "neo"
 def configuration() -> Config:
     """Alembic's configuration; there is no alembic.ini."""
     config = Config()
-    config.set_main_option("script_location", str(HERE))
-    # The folder's path may hold a %.
+    # A % in the path would be taken for a reference.
+    config.set_main_option("script_location", str(HERE).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
 
 
-async def upgrade(database: Database) -> None:
-    """Take the schema to the newest revision, all in one transaction.
+async def upgrade(url: URL) -> None:
+    """Take the schema of a database to the newest revision, all in one transaction.
 
     Several replicas may start at once: the first does the work, the others wait and find it done.
 
     Raises:
         StorageUnavailable: the database is down.
     """
-    async with database.writing() as connection:
-        await connection.run_sync(_upgrade)
+    database = Database(url, command_seconds=MIGRATION_SECONDS)
+    try:
+        async with database.writing() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await database.close()
 
 
 def _upgrade(connection: Connection) -> None:
