@@ -161,7 +161,10 @@ def test_another_version_and_other_options_of_ours_are_another_build(workspace: 
     before = llama.key(workspace, "llama-cpp-python==1")
     assert llama.key(workspace, "llama-cpp-python==2") != before
     write(workspace.root / "tools" / "llama_cpp_build.cmake", "# changed")
-    assert llama.key(workspace, "llama-cpp-python==1") != before
+    after = llama.key(workspace, "llama-cpp-python==1")
+    assert after != before
+    write(workspace.root / "services" / "ai-core" / "native" / "kernel.cpp", "// changed")
+    assert llama.key(workspace, "llama-cpp-python==1") not in {before, after}
 
 
 def test_the_users_cmake_arguments_come_last() -> None:

@@ -14,7 +14,14 @@ from ai_core.engine.backends.llama_cpp.kv_cache import KvCache
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.running import Running
 from ai_core.engine.backends.llama_cpp.sampling import Logits, Sampler, is_plain_greedy
-from ai_core.engine.backends.llama_cpp.scheduler import Chunk, Limits, Plan, plan_step, service_order
+from ai_core.engine.backends.llama_cpp.scheduler import (
+    Chunk,
+    Limits,
+    Plan,
+    decode_load,
+    plan_step,
+    service_order,
+)
 from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
 from ai_core.engine.backends.llama_cpp.tenancy import Tenancy
 from ai_core.engine.backends.port import (
@@ -38,6 +45,7 @@ class LlamaCppBackend:
         context_length: most tokens in one sequence.
         limits: rows per call and the inter-token target.
         pause_bytes: memory for copies of paused sequences.
+        own_kernels: whether our own kernels compute, which says what steps cost at the start.
     """
 
     def __init__(
@@ -50,6 +58,7 @@ class LlamaCppBackend:
         context_length: int,
         limits: Limits,
         pause_bytes: int,
+        own_kernels: bool = False,
     ) -> None:
         self._model = model
         self._context = context
@@ -58,7 +67,7 @@ class LlamaCppBackend:
         self._limits = limits
         self._cache = KvCache(context, sequence_ids, shares=not model.is_recurrent)
         self._tenancy = Tenancy(self._cache, pause_bytes)
-        self._cost = StepCost()
+        self._cost = StepCost(own_kernels=own_kernels)
         self._batch = RowBatch(BATCH_ROWS)
         self._sequences: dict[int, Running] = {}
         self._admissions = 0
@@ -196,7 +205,7 @@ class LlamaCppBackend:
     def _fill(self, rows: list[Running], parts: list[tuple[Running, int]]) -> Load:
         batch = self._batch
         batch.clear()
-        load = Load(len(rows), sum(running.computed for running in rows))
+        load = decode_load([running.decode_view() for running in rows])
         if rows:
             batch.add_decodes(
                 [running.slot for running in rows],
