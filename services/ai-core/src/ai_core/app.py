@@ -26,7 +26,7 @@ from ai_core.errors import NeoError
 from ai_core.inference.engine_metrics import EngineCollector
 from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.served import ServedEngine
-from ai_core.inference.service import Inference, Limits
+from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.residency.life import Patience
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.residency.supervisor import SupervisedEngine
@@ -138,7 +138,7 @@ def api_context(
     )
     return ApiContext(
         inference=Inference(
-            catalog, engines, limits, AnswerMetrics(registry), note_usage=access.usage.note
+            catalog, engines, limits, AnswerMetrics(registry), Equipment(note_usage=access.usage.note)
         ),
         engines=engines,
         registry=registry,

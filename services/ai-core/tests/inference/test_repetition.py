@@ -31,7 +31,7 @@ from ai_core.inference.repetition.cache import ResponseCache
 from ai_core.inference.repetition.metrics import RepetitionMetrics
 from ai_core.inference.repetition.source import Repetition, SharingSource
 from ai_core.inference.requests import CachePolicy, Completion, GenerationRequest, Origin
-from ai_core.inference.service import Inference, Limits
+from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.inference.sources import EngineSource, Query
 from ai_core.inference.tickets import Tickets
 from ai_core.storage.key_value.embedded import EmbeddedStore
@@ -96,7 +96,9 @@ async def house(
         {"m": Revision(entry.path)},
         RepetitionMetrics(registry),
     )
-    inference = Inference(Catalog([entry]), {"m": engine}, limits, AnswerMetrics(registry), repetition)
+    inference = Inference(
+        Catalog([entry]), {"m": engine}, limits, AnswerMetrics(registry), Equipment(repetition=repetition)
+    )
     yield House(engine, inference, registry, store)
     await inference.close()
 

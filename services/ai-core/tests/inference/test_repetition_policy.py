@@ -86,6 +86,10 @@ def test_every_option_of_a_chat_counts(name: str) -> None:
     assert identity(msgspec.structs.replace(GREEDY, chat=chat), 0) != identity(GREEDY, 0)
 
 
+def test_vectors_of_texts_are_not_for_the_cache() -> None:
+    assert not applies("always", msgspec.structs.replace(GREEDY, prompt=None, inputs=["x"]))
+
+
 def test_scheduling_names_fields_that_there_are() -> None:
     assert set(Submit.__struct_fields__) >= SCHEDULING
 
@@ -115,7 +119,8 @@ def test_the_order_of_biases_does_not_count_and_that_of_a_schema_does() -> None:
 def test_deterministic_is_without_chance_or_with_a_seed(sampling: Sampling, expected: bool) -> None:
     assert deterministic(sampling) is expected
     policies: list[tuple[CachePolicy, bool]] = [("auto", expected), ("always", True), ("never", False)]
-    assert [(policy, applies(policy, sampling)) for policy, _ in policies] == policies
+    submit = msgspec.structs.replace(GREEDY, sampling=sampling)
+    assert [(policy, applies(policy, submit)) for policy, _ in policies] == policies
 
 
 texts = st.text(max_size=5)

@@ -27,13 +27,22 @@ from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
 from ai_core.api.server import configuration
 from ai_core.catalog.models import Catalog, ModelEntry
+from ai_core.catalog.revision import Revision
 from ai_core.engine.messages import Delta, Finished, Ready, Stats, Submit
 from ai_core.errors import EngineUnavailable, NeoError
 from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
 from ai_core.inference.metrics import AnswerMetrics
-from ai_core.inference.service import Inference, Limits
+from ai_core.inference.repetition.cache import ResponseCache
+from ai_core.inference.repetition.metrics import RepetitionMetrics
+from ai_core.inference.repetition.source import Repetition
+from ai_core.inference.service import Equipment, Inference, Limits
+from ai_core.inference.sessions.archive import Archive
+from ai_core.inference.sessions.sessions import Sessions
 from ai_core.residency.recovery import Cause
+from ai_core.storage.key_value.embedded import EmbeddedStore
+from ai_core.storage.key_value.port import KeyValueStore
+from ai_core.storage.sealing import PlainSeal
 
 JSON = "application/json"
 LIMITS = Limits(max_sequences=2, max_queued=2, request_timeout=30, drain_timeout=30)
@@ -258,9 +267,11 @@ def make_context(
     max_body_bytes: int = 100_000,
     *,
     filtering: Filtering | None = None,
+    store: KeyValueStore | None = None,
     **more: Any,
 ) -> ApiContext:
     """``more`` are further fields of the context."""
+    store = EmbeddedStore(10_000_000) if store is None else store
     registry = CollectorRegistry()
     engines = {"fake-model": engine}
     registry.register(EngineCollector(engines))
@@ -271,8 +282,12 @@ def make_context(
             engines,
             limits,
             AnswerMetrics(registry),
-            note_usage=access.usage.note,
-            filtering=filtering,
+            Equipment(
+                repetition=repetition_over(store, catalog, registry),
+                sessions=Sessions(Archive(store, PlainSeal(), ttl=1000.0), max_turns=20),
+                note_usage=access.usage.note,
+                filtering=filtering,
+            ),
         ),
         engines=engines,
         registry=registry,
@@ -281,6 +296,12 @@ def make_context(
         version="0.0.0",
         **more,
     )
+
+
+def repetition_over(store: KeyValueStore, catalog: Catalog, registry: CollectorRegistry) -> Repetition:
+    """The cache as it is by default."""
+    revisions = {entry.name: Revision(entry.path) for entry in catalog.entries}
+    return Repetition(ResponseCache(store, PlainSeal(), ttl=1000.0), revisions, RepetitionMetrics(registry))
 
 
 @asynccontextmanager

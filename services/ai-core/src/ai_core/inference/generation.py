@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,6 +53,8 @@ class Generation:
         self._calls = ToolCalls()
         self.progress = Progress(model, answer.prompt_tokens, origin=answer.origin)
         self.completion: Completion | None = None
+        self.before_end: Callable[[Completion], Awaitable[None]] | None = None
+        """What has to be done with the answer before anybody is told that it is whole."""
 
     def __aiter__(self) -> Self:
         return self
@@ -62,7 +64,10 @@ class Generation:
             event = await anext(self._events)
             piece = self._piece(event)
             if isinstance(event, Finished):
-                self._finish(event)
+                completion = self._finish(event)
+                if self.before_end is not None:
+                    await self.before_end(completion)
+                self.completion = completion
             else:
                 self.progress.completion_tokens += event.tokens
             if piece is not None:
@@ -99,7 +104,7 @@ class Generation:
         self._last_text_at = now
         self._seen = True
 
-    def _finish(self, event: Finished) -> None:
+    def _finish(self, event: Finished) -> Completion:
         self.progress.finish_reason = event.reason
         self.progress.completion_tokens = event.completion_tokens
         cached = self.progress.origin is Origin.CACHED
@@ -107,7 +112,7 @@ class Generation:
         self.progress.queue_seconds = 0.0 if cached else event.queue_seconds
         if event.reason == "cancelled":
             raise GenerationFailed("The answer was stopped before its end. Try again.", code="cancelled")
-        self.completion = Completion(
+        return Completion(
             model=self.progress.model,
             text="".join(self._texts),
             finish_reason=event.reason,

@@ -60,6 +60,8 @@ class GenerationRequest:
     key_id: str = ""
     """Of the caller's API key: what is kept of answers and conversations belongs to it."""
     cache: CachePolicy = "auto"
+    session_id: str | None = None
+    """The conversation that ``messages`` continue; it belongs to the API key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,17 @@ class Limits:
     drain_timeout: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What stands around the engines. Without ``repetition``, every answer is computed; without
+    ``sessions``, no request may name one."""
+
+    repetition: Repetition | None = None
+    sessions: Sessions | None = None
+    filtering: Filtering | None = None
+    note_usage: NoteUsage = note_nothing
+
+
 @dataclass(frozen=True, slots=True)
 class _Desk:
     """Everything about one model that a request needs."""
@@ -46,8 +57,7 @@ class _Desk:
 class Inference:
     """Answers requests with the engines of all models.
 
-    ``engines`` holds one engine for each name in the catalog. Without ``repetition``, every answer is
-    computed.
+    ``engines`` holds one engine for each name in the catalog.
     """
 
     def __init__(
@@ -56,20 +66,15 @@ class Inference:
         engines: Mapping[str, Engine],
         limits: Limits,
         metrics: AnswerMetrics,
-        repetition: Repetition | None = None,
-        note_usage: NoteUsage = note_nothing,
-        filtering: Filtering | None = None,
-        sessions: Sessions | None = None,
+        equipment: Equipment = Equipment(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.catalog = catalog
         self.requests = OpenRequests(limits.drain_timeout)
-        self.sessions = sessions
+        self.sessions = equipment.sessions
         self._limits = limits
         self._clock = clock
-        self._repetition = repetition
-        self._note_usage = note_usage
-        self._filtering = filtering
+        self._equipment = equipment
         self._sharing: list[SharingSource] = []
         self._desks = {name: self._desk(name, engine, metrics.of(name)) for name, engine in engines.items()}
 
@@ -110,7 +115,7 @@ class Inference:
                 yield generation
             finally:
                 desk.metrics.duration.observe(self._clock() - arrival)
-                self._note_usage(request.key_id, model, amount_of(generation.progress))
+                self._equipment.note_usage(request.key_id, model, amount_of(generation.progress))
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts.
@@ -128,7 +133,7 @@ class Inference:
                     return await embeddings.collect(answer, entry.name, len(request.inputs))
                 finally:
                     desk.metrics.duration.observe(self._clock() - arrival)
-                    self._note_usage(request.key_id, entry.name, amount_read(answer))
+                    self._equipment.note_usage(request.key_id, entry.name, amount_read(answer))
 
     async def close(self) -> None:
         """Break off what still runs."""
@@ -138,11 +143,11 @@ class Inference:
     def _desk(self, name: str, engine: Engine, metrics: ModelMetrics) -> _Desk:
         tickets = Tickets(self._limits.max_sequences, self._limits.max_queued)
         source: AnswerSource = EngineSource(engine, tickets, metrics, self._clock)
-        if self._repetition is not None:
-            source = self._repetition.in_front_of(source, engine, name)
+        if self._equipment.repetition is not None:
+            source = self._equipment.repetition.in_front_of(source, engine, name)
             self._sharing.append(source)
-        if self._filtering is not None:
-            source = self._filtering.in_front_of(source, name)
+        if self._equipment.filtering is not None:
+            source = self._equipment.filtering.in_front_of(source, name)
         return _Desk(engine, source, metrics)
 
 

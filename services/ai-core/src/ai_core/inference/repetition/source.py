@@ -56,7 +56,7 @@ class SharingSource:
     @asynccontextmanager
     async def open(self, query: Query) -> AsyncIterator[SourcedAnswer]:
         """As the port says. Raises Overloaded, too, when too many wait for the same answer."""
-        if not applies(query.cache, query.submit.sampling):
+        if not applies(query.cache, query.submit):
             self._metrics.bypassed(self._model)
             async with self._engine.open(query) as computation:
                 yield computation
