@@ -32,11 +32,14 @@ def _joined(value: Any) -> Any:
     return "\n".join(texts)
 
 
+Content = Annotated[str, BeforeValidator(_joined)]
+
+
 class Message(JsonObject):
     """One turn. The fields after ``content`` stand in answers of OpenAI's, which clients send back."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[str, BeforeValidator(_joined)]
+    content: Content
     name: Annotated[Any, only(None)] = None
     refusal: Annotated[Any, only(None)] = None
     tool_calls: Annotated[Any, only(None, [])] = None

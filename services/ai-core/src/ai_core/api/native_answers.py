@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from ai_core.api.answer_format import encode
@@ -19,8 +20,17 @@ def utc_now() -> datetime:
 class NativeFormat:
     """Streams ``{"delta": "…"}``, and at the end the fields of an answer that is not streamed."""
 
-    def __init__(self, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        now: Callable[[], datetime] = utc_now,
+        *,
+        reasoning: bool = False,
+        further: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """``reasoning``: thoughts go out; ``further``: fields that do not depend on the model's words."""
         self._now = now
+        self._reasoning = reasoning
+        self._further = further
 
     def whole(self, completion: Completion) -> bytes:
         """``tokens_used`` counts prompt and completion; ``processing_time`` is in seconds."""
@@ -38,15 +48,22 @@ class NativeFormat:
                 "cached_prompt_tokens": usage.cached_prompt_tokens,
             },
         }
-        return encode(fields)
+        if usage.reasoning_tokens:
+            fields["usage"]["reasoning_tokens"] = usage.reasoning_tokens
+        if self._reasoning:
+            fields["reasoning"] = completion.reasoning or None
+        return encode(fields | dict(self._further))
 
     def first(self) -> bytes:
         """Nothing: the first event is the first text."""
         return b""
 
     def delta(self, piece: Piece) -> bytes:
-        """One event."""
-        return b'data: {"delta":' + encode(piece.text) + b"}\n\n" if piece.text else b""
+        """One event; with thoughts and text, one for each."""
+        thoughts = b""
+        if piece.reasoning and self._reasoning:
+            thoughts = b'data: {"reasoning_delta":' + encode(piece.reasoning) + b"}\n\n"
+        return thoughts + b'data: {"delta":' + encode(piece.text) + b"}\n\n" if piece.text else thoughts
 
     def last(self, completion: Completion) -> bytes:
         """One event, known by its field ``response``."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from ai_core.api.chat_options import ChatParameters
 from ai_core.api.conversation import Context, Message, Messages, to_engine
-from ai_core.api.parameters import GenerationParameters, MaxTokens
+from ai_core.api.email_context import EmailContext
+from ai_core.api.parameters import MaxTokens
 from ai_core.engine.messages import ChatMessage
 from ai_core.errors import InvalidRequest
+from ai_core.inference.email import suggested_subject, with_email
 from ai_core.inference.requests import GenerationRequest
 
 DEFAULT_MAX_TOKENS = 512
@@ -19,12 +22,27 @@ DEFAULT_TOP_P = 0.9
 Prompt = Annotated[str, Field(min_length=1)]
 
 
-class NativeParameters(GenerationParameters):
+class NativeParameters(ChatParameters):
     """The defaults of our own routes."""
 
     max_tokens: MaxTokens | None = None
+    email_context: EmailContext | None = None
+
+    def email_answer(self, text: str) -> dict[str, Any]:
+        """Further fields of the answer to a mail with this text; none without a mail."""
+        if self.email_context is None:
+            return {}
+        subject = suggested_subject(self.email_context.email(), text)
+        return {"suggested_subject": subject, "thread_id": self.email_context.thread_id}
 
     def _request(self, messages: list[ChatMessage] | None, prompt: str | None) -> GenerationRequest:
+        if messages is not None and self.email_context is not None:
+            messages = with_email(messages, self.email_context.email())
+            if messages is None:
+                raise InvalidRequest(
+                    "'email_context' goes with the text of a mail: a message of the role 'user'.",
+                    parameter="email_context",
+                )
         return GenerationRequest(
             model=self.model,
             messages=messages,
@@ -32,6 +50,7 @@ class NativeParameters(GenerationParameters):
             sampling=self.sampling(DEFAULT_TEMPERATURE, DEFAULT_TOP_P),
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
             stop=self.stop or [],
+            chat=self.chat_options(),
             user=self.user or "",
         )
 
@@ -47,6 +66,12 @@ class ChatBody(NativeParameters):
         """The request that this means. Raises InvalidRequest unless there is one form of it."""
         return self._request(to_engine(self._conversation()), None)
 
+    @property
+    def newest(self) -> str:
+        """What the user said last; empty if nothing."""
+        said = (message.content for message in reversed(self._conversation()) if message.role == "user")
+        return next(said, "")
+
     def _conversation(self) -> list[Message]:
         if self.messages is not None:
             for name in ("prompt", "context"):
@@ -59,13 +84,27 @@ class ChatBody(NativeParameters):
 
 
 class GenerateBody(NativeParameters):
-    """``prompt`` continued as it stands; with ``system`` it becomes a chat of two messages."""
+    """``prompt`` continued as it stands; with ``system`` or ``email_context`` it becomes a chat."""
 
     prompt: Prompt
     system: str | None = None
 
     def to_request(self) -> GenerationRequest:
-        """The request that this means."""
-        if self.system is None:
-            return self._request(None, self.prompt)
-        return self._request([ChatMessage("system", self.system), ChatMessage("user", self.prompt)], None)
+        """The request that this means. Raises InvalidRequest for options of a chat where there is none."""
+        question = ChatMessage("user", self.prompt)
+        if self.system is not None:
+            return self._request([ChatMessage("system", self.system), question], None)
+        if self.email_context is not None:
+            return self._request([question], None)
+        if self.chat_template_kwargs:
+            raise InvalidRequest(
+                "'chat_template_kwargs' goes with 'system' or 'email_context': a prompt alone is continued "
+                "without the chat template.",
+                parameter="chat_template_kwargs",
+            )
+        return self._request(None, self.prompt)
+
+    @property
+    def newest(self) -> str:
+        """What the user said."""
+        return self.prompt

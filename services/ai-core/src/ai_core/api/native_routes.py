@@ -20,10 +20,16 @@ def native_routes(context: ApiContext) -> APIRouter:
     router = APIRouter(prefix="/api/v1", tags=["native"])
 
     def answer(body: ChatBody | GenerateBody) -> Response:
+        generation_request = body.to_request()
+        further = body.email_answer(body.newest)
+
+        def format_for(_request_id: str, _model: str) -> AnswerFormat:
+            return NativeFormat(reasoning=bool(body.reasoning), further=further)
+
         return AnswerResponse(
             context.inference,
-            body.to_request(),
-            _format,
+            generation_request,
+            format_for,
             stream=bool(body.stream),
             text_field="prompt" if body.prompt is not None else "messages",
         )
@@ -39,7 +45,3 @@ def native_routes(context: ApiContext) -> APIRouter:
         return answer(await read_body(request, GenerateBody))
 
     return router
-
-
-def _format(_request_id: str, _model: str) -> AnswerFormat:
-    return NativeFormat()

@@ -6,18 +6,24 @@ refused. None is ignored.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from ai_core.api.conversation import Messages, to_engine
+from ai_core.api.chat_options import ChatParameters
 from ai_core.api.json_body import JsonObject
-from ai_core.api.parameters import GenerationParameters, MaxTokens, only
+from ai_core.api.openai_conversation import OpenAIMessages, conversation
+from ai_core.api.parameters import MaxTokens, only
+from ai_core.api.tools import Choice, ToolChoice, Tools
+from ai_core.engine.messages import ChatOptions
 from ai_core.errors import InvalidRequest
 from ai_core.inference.requests import GenerationRequest
 
 OPENAI_TEMPERATURE = 1.0
 OPENAI_TOP_P = 1.0
+
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 
 
 class StreamOptions(JsonObject):
@@ -27,19 +33,20 @@ class StreamOptions(JsonObject):
     include_obfuscation: Annotated[Any, only(None, False)] = None
 
 
-class ChatCompletionBody(GenerationParameters):
+class ChatCompletionBody(ChatParameters):
     """The honoured parameters first, then those of which only the idle values are taken."""
 
-    messages: Messages
+    messages: OpenAIMessages
+    tools: Tools | None = None
+    tool_choice: ToolChoice = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: ReasoningEffort | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     stream_options: StreamOptions | None = None
     safety_identifier: Annotated[str, Field(max_length=256)] | None = None
 
     n: Annotated[Any, only(None, 1)] = None
-    tools: Annotated[Any, only(None, [])] = None
-    tool_choice: Annotated[Any, only(None, "none", "auto")] = None
-    parallel_tool_calls: bool | None = None
     functions: Annotated[Any, only(None, [])] = None
     function_call: Annotated[Any, only(None, "none", "auto")] = None
     response_format: Annotated[Any, only(None, {"type": "text"})] = None
@@ -48,7 +55,6 @@ class ChatCompletionBody(GenerationParameters):
     modalities: Annotated[Any, only(None, ["text"])] = None
     audio: Annotated[Any, only(None)] = None
     prediction: Annotated[Any, only(None)] = None
-    reasoning_effort: Annotated[Any, only(None, "none")] = None
     verbosity: Annotated[Any, only(None, "medium")] = None
     web_search_options: Annotated[Any, only(None)] = None
     moderation: Annotated[Any, only(None)] = None
@@ -65,6 +71,18 @@ class ChatCompletionBody(GenerationParameters):
         """Whether the stream ends with a chunk of token counts."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
+    def chat_options(self) -> ChatOptions:
+        """Tools included. Raises InvalidRequest where two parameters do not go together."""
+        choice = Choice(self.tools, self.tool_choice)
+        return ChatOptions(
+            tools=choice.tools,
+            tool_choice=choice.required,
+            forced_tool=choice.forced,
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            reasoning_effort=self.reasoning_effort or "",
+            template_options=self.chat_template_kwargs or {},
+        )
+
     def to_request(self) -> GenerationRequest:
         """The request that this means. Raises InvalidRequest where two parameters do not go together."""
         if self.stream_options is not None and not self.stream:
@@ -73,7 +91,8 @@ class ChatCompletionBody(GenerationParameters):
             )
         return GenerationRequest(
             model=self.model,
-            messages=to_engine(self.messages),
+            messages=conversation(self.messages),
+            chat=self.chat_options(),
             sampling=self.sampling(OPENAI_TEMPERATURE, OPENAI_TOP_P),
             max_tokens=self.max_completion_tokens or self.max_tokens,
             stop=self.stop or [],

@@ -36,7 +36,13 @@ def openai_routes(context: ApiContext) -> APIRouter:
         body = await read_body(request, ChatCompletionBody)
 
         def format_for(request_id: str, model: str) -> AnswerFormat:
-            return OpenAIFormat(request_id, int(time.time()), model, include_usage=body.include_usage)
+            return OpenAIFormat(
+                request_id,
+                int(time.time()),
+                model,
+                include_usage=body.include_usage,
+                reasoning=bool(body.reasoning),
+            )
 
         return AnswerResponse(
             context.inference,
