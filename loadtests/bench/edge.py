@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from ai_core.engine.messages import EngineConfig
+from loadtests.bench import redis_server
 from loadtests.bench.engine_process import engine
 from loadtests.bench.servers import Server, neo
 from loadtests.bench.statistics import median, percentile
@@ -23,12 +24,15 @@ _BODY = {"messages": [{"role": "user", "content": TEXT}], "max_tokens": 16}
 
 def measure(log: Path) -> dict[str, float]:
     """Added milliseconds at the median and the 99th percentile, one request after the other, and the
-    growth of the API process over 10,000 requests."""
+    growth of the API process over 10,000 requests. What keys, limits and the log cost is the difference
+    between a route that needs none of them and one that computes as little: with the embedded default,
+    and again with limits in a Redis."""
     with engine(EngineConfig(backend="scripted", model_path="none")) as direct:
         direct.round_trips(WARM_UP, TEXT)
         bare = [seconds * 1e3 for seconds in direct.round_trips(ROUND_TRIPS, TEXT)]
     with neo(Path(__file__), log, ENGINE_BACKEND="scripted") as server:
         served = _round_trips(server)
+        access = _access_cost(server)
         growth = asyncio.run(_growth(server))
     return {
         "engine_p50_ms": median(bare),
@@ -37,8 +41,33 @@ def measure(log: Path) -> dict[str, float]:
         "http_p99_ms": percentile(served, 99),
         "added_p50_ms": median(served) - median(bare),
         "added_p99_ms": percentile(served, 99) - percentile(bare, 99),
+        "access_p50_ms": access,
         **growth,
+        **_with_redis(log),
     }
+
+
+def _with_redis(log: Path) -> dict[str, float]:
+    if not redis_server.available():
+        return {}
+    with (
+        redis_server.redis() as url,
+        neo(Path(__file__), log, ENGINE_BACKEND="scripted", REDIS_URL=url) as server,
+    ):
+        return {"access_p50_redis_ms": _access_cost(server)}
+
+
+def _access_cost(server: Server) -> float:
+    """Milliseconds at the median; both routes in turn, so that a drifting machine hurts both alike."""
+    milliseconds: dict[str, list[float]] = {"/livez": [], "/api/v1/models": []}
+    with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False) as client:
+        for number in range(WARM_UP + ROUND_TRIPS):
+            for path, spent in milliseconds.items():
+                began = time.perf_counter()
+                client.get(path).raise_for_status()
+                if number >= WARM_UP:
+                    spent.append((time.perf_counter() - began) * 1e3)
+    return median(milliseconds["/api/v1/models"]) - median(milliseconds["/livez"])
 
 
 def _round_trips(server: Server) -> list[float]:

@@ -55,6 +55,8 @@ TARGETS = (
         at_most=3,
     ),
     Target("edge: added p50, ms", lambda r: r["edge"]["added_p50_ms"], at_most=3),
+    Target("keys, limits and log: p50, ms", lambda r: r["edge"]["access_p50_ms"], at_most=2),
+    Target("… with limits in Redis", lambda r: r["edge"]["access_p50_redis_ms"], at_most=4),
     Target("edge: added p99, ms", lambda r: r["edge"]["added_p99_ms"], at_most=15),
     Target(
         "burst of 100: answered",
