@@ -28,7 +28,7 @@ from ai_core.api.context import ApiContext
 from ai_core.api.server import configuration
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.catalog.revision import Revision
-from ai_core.engine.messages import Delta, Finished, Ready, Stats, Submit
+from ai_core.engine.messages import CallPiece, Delta, Finished, Ready, Stats, Submit
 from ai_core.errors import EngineUnavailable, NeoError
 from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
@@ -70,6 +70,7 @@ class FakeAnswer:
         self.cancelled = asyncio.Event()
         self._events: asyncio.Queue[Delta | Finished | BaseException] = asyncio.Queue()
         self._tokens = 0
+        self._thoughts = 0
         self._begun = False
         self._over = False
 
@@ -103,8 +104,24 @@ class FakeAnswer:
             self._events.put_nowait(Delta(1, text, 1))
         return self
 
+    def think(self, *thoughts: str) -> FakeAnswer:
+        """Reasoning, one token each."""
+        for thought in thoughts:
+            self._tokens += 1
+            self._thoughts += 1
+            self._events.put_nowait(Delta(1, "", 1, reasoning=thought))
+        return self
+
+    def call(self, index: int, name: str, *arguments: str) -> FakeAnswer:
+        """A call of a function: its name, then the pieces of its arguments."""
+        for piece in (CallPiece(index, name), *(CallPiece(index, "", text) for text in arguments)):
+            self._tokens += 1
+            self._events.put_nowait(Delta(1, "", 1, calls=[piece]))
+        return self
+
     def finish(self, reason: Any = "stop", text: str = "") -> None:
-        self._events.put_nowait(Finished(1, reason, text, self.prompt_tokens, self._tokens, 2, 0.25, 0.5))
+        counts = (self.prompt_tokens, self._tokens, 2, 0.25, 0.5)
+        self._events.put_nowait(Finished(1, reason, text, *counts, reasoning_tokens=self._thoughts))
 
     def embed(self, *vectors: list[float]) -> None:
         """The end of a request for embeddings."""
@@ -305,9 +322,11 @@ def repetition_over(store: KeyValueStore, catalog: Catalog, registry: CollectorR
 
 
 @asynccontextmanager
-async def running_server(engine: FakeEngine, limits: Limits = LIMITS, **more: Any) -> AsyncIterator[Server]:
-    """``more`` goes to :func:`make_context`."""
-    async with temporary_access() as access:
+async def running_server(
+    engine: FakeEngine, limits: Limits = LIMITS, database: str | None = None, **more: Any
+) -> AsyncIterator[Server]:
+    """``database`` is an empty one, if it shall not be a file; ``more`` goes to :func:`make_context`."""
+    async with temporary_access(database) as access:
         context = make_context(engine, limits, access, **more)
         application = create_application(context)
         async with listening(application) as port:

@@ -7,11 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse
 
 from ai_core.access.caller import Scope
 from ai_core.access.models import default_model_of, models_of
 from ai_core.api.context import ApiContext
 from ai_core.api.exchange import caller_of
+from ai_core.api.health import health_of, http_status
 from ai_core.api.route_access import needs, open_to_all
 from ai_core.catalog.models import ModelEntry
 from ai_core.inference.served import ServedEngine
@@ -36,8 +38,9 @@ def operations_routes(context: ApiContext) -> APIRouter:
 
     @router.get("/api/v1/health", summary="The state of all parts")
     @needs(None)
-    async def health() -> dict[str, Any]:
-        return health_facts(context, time.time())
+    async def health() -> Response:
+        facts = await health_of(context, time.time())
+        return JSONResponse(facts, http_status(facts["status"]), {"cache-control": "no-store"})
 
     @router.get("/livez", summary="Whether this process answers at all")
     @open_to_all
@@ -73,37 +76,9 @@ def model_facts(entry: ModelEntry, engine: ServedEngine, *, default: bool) -> di
         "max_sequences": ready.max_sequences if ready else None,
         "parameters": ready.parameters if ready else None,
         "has_chat_template": ready.has_chat_template if ready else None,
+        "supports_tools": ready.supports_tools if ready else None,
+        "supports_reasoning": ready.supports_reasoning if ready else None,
         "dimensions": ready.dimensions or None if ready else None,
         "pooling": ready.pooling or None if ready else None,
         "description": ready.description if ready else None,
-    }
-
-
-def health_facts(context: ApiContext, now: float) -> dict[str, Any]:
-    """``status``: ``ok``; ``degraded`` when a model cannot be served at present; ``shutting_down``."""
-    closed = context.inference.requests.closed
-    broken = any(engine.state in {"parked", "restarting"} for engine in context.engines.values())
-    return {
-        "status": "shutting_down" if closed else "degraded" if broken else "ok",
-        "version": context.version,
-        "uptime_seconds": round(now - context.started_at, 1),
-        "parts": {
-            "api": {"accepting": not closed, "requests_open": context.inference.requests.count},
-            "engines": {name: engine_facts(engine) for name, engine in context.engines.items()},
-        },
-    }
-
-
-def engine_facts(engine: ServedEngine) -> dict[str, Any]:
-    """One engine's state and load."""
-    stats = engine.stats
-    return {
-        "state": engine.state,
-        "load_progress": round(engine.load_progress, 3),
-        "backend": engine.ready.backend if engine.ready else None,
-        "running": stats.running,
-        "waiting": stats.waiting,
-        "kv_cells": stats.kv_cells,
-        "kv_cells_used": stats.kv_cells_used,
-        "restarts": sum(engine.restarts.values()),
     }
