@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from ai_core.access.caller import Caller, KeyLimits, Scope
 from ai_core.access.limits.ledger import Kind, Ledger
-from ai_core.access.limits.limiter import Limiter
+from ai_core.access.limits.limiter import Limiter, Reservation
 from ai_core.access.limits.memory_ledger import MemoryLedger
 from ai_core.access.limits.metrics import LimitMetrics
 from ai_core.access.limits.redis_ledger import RedisLedger
@@ -46,16 +46,25 @@ class Bench:
     registry: CollectorRegistry
     books: Books
 
+    def reserve(self, who: Caller, tokens: int) -> AbstractAsyncContextManager[Reservation]:
+        return self.limiter.reserve(who.key_id, who.limits, tokens)
+
     def metric(self, name: str, **labels: str) -> float:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
 def bench_over(
-    ledger: Ledger, books: Books | None = None, *, now: datetime | None = None, renew_every: float = 10.0
+    ledger: Ledger,
+    books: Books | None = None,
+    *,
+    renew_every: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Bench:
     registry, books = CollectorRegistry(), books or Books()
-    moment = now or datetime(2026, 7, 14, 23, 59, 30, tzinfo=UTC)
-    limiter = Limiter(ledger, books, LimitMetrics(registry), now=lambda: moment, renew_every=renew_every)
+    moment = datetime(2026, 7, 14, 23, 59, 30, tzinfo=UTC)
+    limiter = Limiter(
+        ledger, books, LimitMetrics(registry), clock=clock, now=lambda: moment, renew_every=renew_every
+    )
     return Bench(limiter, registry, books)
 
 
@@ -118,11 +127,11 @@ class TestTokens:
     async def test_what_was_not_used_is_there_for_the_next(self, bench: Bench) -> None:
         who = caller(tokens_per_minute=1000)
         for _ in range(5):
-            async with bench.limiter.reserve(who, 600) as reservation:
+            async with bench.reserve(who, 600) as reservation:
                 assert reservation.tokens is not None
                 reservation.used = 100
         with pytest.raises(RateLimited, match="500 are left, and this request may need 600") as caught:
-            async with bench.limiter.reserve(who, 600):
+            async with bench.reserve(who, 600):
                 pass
         assert caught.value.kind is Kind.TOKENS_PER_MINUTE
         assert caught.value.retry_after is not None
@@ -134,7 +143,7 @@ class TestTokens:
         entered = asyncio.Event()
 
         async def answer() -> None:
-            async with bench.limiter.reserve(who, 1000) as reservation:
+            async with bench.reserve(who, 1000) as reservation:
                 reservation.used = 10
                 entered.set()
                 if how == "failure":
@@ -146,7 +155,7 @@ class TestTokens:
         task.cancel()
         with pytest.raises((ZeroDivisionError, asyncio.CancelledError)):
             await task
-        async with bench.limiter.reserve(who, 990) as reservation:
+        async with bench.reserve(who, 990) as reservation:
             assert reservation.tokens is not None
             assert reservation.tokens.remaining == 0
 
@@ -155,7 +164,7 @@ class TestTokens:
         self, bench: Bench, limit: str, per: str
     ) -> None:
         with pytest.raises(InvalidRequest, match=f"may use 100 a {per}") as caught:
-            async with bench.limiter.reserve(caller("one", **{limit: 100}), 101):
+            async with bench.reserve(caller("one", **{limit: 100}), 101):
                 pass
         assert (caught.value.code, caught.value.parameter) == ("request_too_large", "max_tokens")
 
@@ -164,53 +173,53 @@ class TestTokensPerDay:
     async def test_the_database_counts_and_what_is_under_way_counts_too(self, bench: Bench) -> None:
         who = caller(tokens_per_day=1000)
         bench.books.used["one", date(2026, 7, 14)] = 500
-        async with bench.limiter.reserve(who, 400):
+        async with bench.reserve(who, 400):
             with pytest.raises(RateLimited, match="may use 1000 tokens a day") as caught:
-                async with bench.limiter.reserve(who, 101):
+                async with bench.reserve(who, 101):
                     pass
         assert caught.value.kind is Kind.TOKENS_PER_DAY
         assert caught.value.retry_after == 30.0
-        async with bench.limiter.reserve(who, 500):
+        async with bench.reserve(who, 500):
             pass
 
     async def test_while_the_database_is_away_the_last_count_goes_on_to_hold(self, bench: Bench) -> None:
         who = caller(tokens_per_day=1000)
         bench.books.used["one", date(2026, 7, 14)] = 950
-        async with bench.limiter.reserve(who, 1):
+        async with bench.reserve(who, 1):
             pass
         bench.books.down = True
         with pytest.raises(RateLimited):
-            async with bench.limiter.reserve(who, 51):
+            async with bench.reserve(who, 51):
                 pass
-        async with bench.limiter.reserve(who, 50):
+        async with bench.reserve(who, 50):
             pass
 
     async def test_a_budget_that_was_never_known_is_not_guessed(self, bench: Bench) -> None:
         bench.books.down = True
         with pytest.raises(StorageUnavailable):
-            async with bench.limiter.reserve(caller(tokens_per_day=1000), 1):
+            async with bench.reserve(caller(tokens_per_day=1000), 1):
                 pass
 
 
 class TestRequestsAtOnce:
     async def test_one_too_many_is_told_how_long_such_requests_take(self) -> None:
         now = [0.0]
-        limiter = Limiter(MemoryLedger(), Books(), LimitMetrics(CollectorRegistry()), clock=lambda: now[0])
+        bench = bench_over(MemoryLedger(), clock=lambda: now[0])
         who = caller(concurrent_requests=2)
-        async with limiter.reserve(who, 1):
+        async with bench.reserve(who, 1):
             now[0] += 20.0
-        async with limiter.reserve(who, 1), limiter.reserve(who, 1):
+        async with bench.reserve(who, 1), bench.reserve(who, 1):
             with pytest.raises(RateLimited, match="2 requests answered at once") as caught:
-                async with limiter.reserve(who, 1):
+                async with bench.reserve(who, 1):
                     pass
         assert caught.value.kind is Kind.CONCURRENT_REQUESTS
         assert caught.value.retry_after == 10.0
-        await limiter.close()
+        await bench.limiter.close()
 
     async def test_keys_do_not_take_each_others_places(self, bench: Bench) -> None:
         async with (
-            bench.limiter.reserve(caller("one", concurrent_requests=1), 1),
-            bench.limiter.reserve(caller("two", concurrent_requests=1), 1),
+            bench.reserve(caller("one", concurrent_requests=1), 1),
+            bench.reserve(caller("two", concurrent_requests=1), 1),
         ):
             pass
 
@@ -231,7 +240,7 @@ class TestReplicas:
             used = 0
             for _ in range(requests):
                 try:
-                    async with bench.limiter.reserve(who, 50) as reservation:
+                    async with bench.reserve(who, 50) as reservation:
                         reservation.used = 7
                         used += 7
                 except RateLimited:
@@ -248,7 +257,7 @@ class TestReplicas:
     ) -> None:
         who = caller(concurrent_requests=1)
         async with replica(redis_url, renew_every=0.01) as one, replica(redis_url) as other:
-            async with one.limiter.reserve(who, 1):
+            async with one.reserve(who, 1):
                 assert await refused(other, who)
                 redis_server.empty()
                 async with asyncio.timeout(5):
@@ -266,7 +275,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def refused(bench: Bench, who: Caller) -> bool:
     try:
-        async with bench.limiter.reserve(who, 1):
+        async with bench.reserve(who, 1):
             return False
     except RateLimited:
         return True
@@ -285,7 +294,7 @@ class TestWithoutRedis:
                 began = time.monotonic()
                 for _ in range(50):
                     assert await bench.limiter.admit(who) is None
-                    async with bench.limiter.reserve(who, 10) as reservation:
+                    async with bench.reserve(who, 10) as reservation:
                         reservation.used = 10
                 # Each alone would have waited for the time-out; together they wait for the first.
                 assert time.monotonic() - began < 20 * TIMEOUT
@@ -308,18 +317,18 @@ class TestWithoutRedis:
         daily = caller(tokens_per_day=1000)
         redis_server.stop()
         async with replica(redis_server.url, books) as bench:
-            async with bench.limiter.reserve(at_once, 1):
+            async with bench.reserve(at_once, 1):
                 assert await refused(bench, at_once)
             assert not await refused(bench, at_once)
-            async with bench.limiter.reserve(daily, 400):
+            async with bench.reserve(daily, 400):
                 with pytest.raises(RateLimited):
-                    async with bench.limiter.reserve(daily, 101):
+                    async with bench.reserve(daily, 101):
                         pass
 
     async def test_a_key_without_limits_does_not_notice(self, redis_server: RedisServer) -> None:
         redis_server.stop()
         async with replica(redis_server.url) as bench:
             await bench.limiter.admit(caller())
-            async with bench.limiter.reserve(caller(), 10**9):
+            async with bench.reserve(caller(), 10**9):
                 pass
             assert bench.metric("neo_limiter_unavailable_total") == 0

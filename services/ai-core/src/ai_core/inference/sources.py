@@ -7,11 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from ai_core.engine.messages import Delta, Finished, Submit
 from ai_core.engine_client.port import Answer, Engine
 from ai_core.inference.metrics import ModelMetrics
 from ai_core.inference.requests import CachePolicy, Origin
 from ai_core.inference.tickets import Tickets
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,11 @@ class AnswerSource(Protocol):
         """
 
 
+def fingerprint(query: Query) -> int:
+    """The same for a request that comes again after it was refused."""
+    return hash((query.key_id, query.variant, _encode(query.submit)))
+
+
 class EngineSource:
     """Computes every answer. Each holds one ticket."""
 
@@ -71,19 +80,20 @@ class EngineSource:
     @asynccontextmanager
     async def open(self, query: Query) -> AsyncIterator[Computation]:
         """As the port says."""
-        self._tickets.take(self._clock())
+        ticket = self._tickets.take(self._clock(), query.key_id, lambda: fingerprint(query))
+        accepted = False
         try:
             computation = Computation(await self._engine.submit(query.submit))
+            accepted = True
             try:
                 yield computation
             finally:
                 computation.cancel()
                 self._count(computation)
         finally:
-            self._tickets.give_back()
+            self._tickets.give_back(ticket, self._clock(), served=accepted)
 
     def _count(self, computation: Computation) -> None:
-        self._tickets.note_served(self._clock())
         self._metrics.prompt_tokens.inc(computation.prompt_tokens)
         self._metrics.generated_tokens.inc(computation.completion_tokens)
         if computation.queue_seconds is not None:

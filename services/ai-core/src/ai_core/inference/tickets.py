@@ -1,69 +1,113 @@
-"""Admission: a bounded count of requests per model, and when to come back if it is full."""
+"""Admission: bounded counts of requests per model and key, and when to come back if one is full."""
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ai_core.errors import Overloaded
+from ai_core.inference.appointments import Appointments
+from ai_core.inference.throughput import Throughput
 
-RATE_WINDOW_SECONDS = 60.0
-RATE_SAMPLES = 256
-RETRY_WITHOUT_RATE = 5.0
-RETRY_RANGE = (1.0, 60.0)
-
-
-def retry_after(per_second: float, side_by_side: int) -> float:
-    """Seconds until about ``side_by_side`` places are free again, at this rate of finished requests.
-
-    One place would be free sooner, but everybody who is refused now would come back for it at once.
-    """
-    if per_second <= 0:
-        return RETRY_WITHOUT_RATE
-    low, high = RETRY_RANGE
-    return min(max(side_by_side / per_second, low), high)
+REMEMBERED_KEYS = 1_024
+"""Keys without requests whose rate is remembered."""
 
 
-class ServiceRate:
-    """How many requests were finished per second lately."""
+class Places:
+    """So many places, and what is known about those who are in them or want to be."""
 
-    def __init__(self) -> None:
-        self._finished: deque[float] = deque(maxlen=RATE_SAMPLES)
+    def __init__(self, count: int, side_by_side: int) -> None:
+        self.count = count
+        self.taken = 0
+        self.rate = Throughput(side_by_side)
+        self.appointments = Appointments()
 
-    def note(self, now: float) -> None:
-        """A request has just left."""
-        self._finished.append(now)
+    @property
+    def full(self) -> bool:
+        """There is none left."""
+        return self.taken >= self.count
 
-    def per_second(self, now: float) -> float:
-        """The rate over the last minute, or over the last 256 requests if those took less."""
-        while self._finished and self._finished[0] < now - RATE_WINDOW_SECONDS:
-            self._finished.popleft()
-        if len(self._finished) < 2:
-            return 0.0
-        return len(self._finished) / max(now - self._finished[0], 0.001)
+    def advance(self, now: float) -> None:
+        """To be called before anything changes."""
+        self.rate.advance(now, self.taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One place of a model, which is one of its key's as well."""
+
+    key_id: str
 
 
 class Tickets:
-    """The places of one model: those that run side by side, and those that wait."""
+    """The places of one model: those that run side by side, and those that wait.
 
-    def __init__(self, running: int, waiting: int) -> None:
+    A single key gets some of them only, so that there is always room for others.
+    """
+
+    def __init__(self, running: int, waiting: int, waiting_per_key: int | None = None) -> None:
+        """``waiting_per_key`` None: a key may take all."""
         self._running = running
-        self.places = running + waiting
-        self.taken = 0
-        self._rate = ServiceRate()
+        self._all = Places(running + waiting, running)
+        per_key = waiting if waiting_per_key is None else min(waiting_per_key, waiting)
+        self.places_per_key = running + per_key
+        self._keys: dict[str, Places] = {}
 
-    def take(self, now: float) -> None:
-        """Take a place. Raises Overloaded, with when to come back, if all are taken."""
-        if self.taken >= self.places:
-            raise Overloaded(
-                f"All {self.places} places for this model are taken. Try again a little later.",
-                retry_after=retry_after(self._rate.per_second(now), self._running),
-            )
-        self.taken += 1
+    @property
+    def places(self) -> int:
+        """Of all keys together."""
+        return self._all.count
 
-    def give_back(self) -> None:
-        """Free a place that was taken."""
-        self.taken -= 1
+    @property
+    def taken(self) -> int:
+        """By all keys together."""
+        return self._all.taken
 
-    def note_served(self, now: float) -> None:
-        """An accepted request has ended. Refused ones say nothing about how fast places become free."""
-        self._rate.note(now)
+    def take(self, now: float, key_id: str, fingerprint: Callable[[], int]) -> Ticket:
+        """Take a place.
+
+        Args:
+            fingerprint: gives a number that is the same when the same request comes again; asked for only
+                when there is not enough room for all.
+
+        Raises:
+            Overloaded: all places are taken, or all that one key may have; with when to come back.
+        """
+        own = self._own(key_id)
+        scarce = [places for places in (own, self._all) if places.full or len(places.appointments)]
+        who = fingerprint() if scarce else 0
+        for places in scarce:
+            places.appointments.arrived(who, now)
+        for places in (own, self._all):
+            places.advance(now)
+        if own.full:
+            raise _refusal(own, now, who, "that one API key may have")
+        if self._all.full:
+            raise _refusal(self._all, now, who, "for this model")
+        own.taken += 1
+        self._all.taken += 1
+        return Ticket(key_id)
+
+    def give_back(self, ticket: Ticket, now: float, *, served: bool) -> None:
+        """Free a place. ``served``: the engine had accepted the request; those that it refused say nothing
+        about how fast places become free."""
+        for places in (self._keys[ticket.key_id], self._all):
+            places.advance(now)
+            places.taken -= 1
+            if served:
+                places.rate.ended()
+
+    def _own(self, key_id: str) -> Places:
+        places = self._keys.get(key_id)
+        if places is None:
+            if len(self._keys) >= REMEMBERED_KEYS:
+                self._keys = {key: places for key, places in self._keys.items() if places.taken}
+            places = self._keys[key_id] = Places(self.places_per_key, self._running)
+        return places
+
+
+def _refusal(places: Places, now: float, who: int, which: str) -> Overloaded:
+    wait = places.appointments.make(who, now, places.rate)
+    return Overloaded(
+        f"All {places.count} places {which} are taken. Try again in {wait:.0f} s.", retry_after=wait
+    )

@@ -78,7 +78,7 @@ class Limiter:
         return allowance
 
     @asynccontextmanager
-    async def reserve(self, caller: Caller, tokens: int) -> AsyncIterator[Reservation]:
+    async def reserve(self, key_id: str, limits: KeyLimits, tokens: int) -> AsyncIterator[Reservation]:
         """Entered once there is room for a request that may need so many tokens; leaving gives back the rest.
 
         Raises:
@@ -86,19 +86,18 @@ class Limiter:
             InvalidRequest: never; the request alone is more than the key allows.
             StorageUnavailable: the day's tokens are limited and not known.
         """
-        limits = caller.limits
         if limits.tokens_per_minute is limits.tokens_per_day is limits.concurrent_requests is None:
             yield Reservation()
             return
         check_possible(limits, tokens)
-        lease = Lease(caller.key_id, uuid.uuid4().hex, tokens)
+        lease = Lease(key_id, uuid.uuid4().hex, tokens)
         reservation = Reservation((await self._decide(lease, limits)).tokens)
         began = self._clock()
         self._leases.open(lease)
         try:
             yield reservation
         finally:
-            self._durations.note(caller.key_id, self._clock() - began)
+            self._durations.note(key_id, self._clock() - began)
             await self._leases.settle(lease, reservation.used)
 
     async def close(self) -> None:
