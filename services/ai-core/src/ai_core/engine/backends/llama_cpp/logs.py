@@ -8,6 +8,8 @@ import sys
 
 import llama_cpp.llama_cpp as lib
 
+_BY_DESIGN = ("n_ctx_train",)
+"""All sequences share one cache, which is larger than any of them may become: no reason to warn."""
 _LEVELS = {1: "debug", 2: "info", 3: "warning", 4: "error"}
 _ORDER = ("debug", "info", "warning", "error")
 
@@ -22,6 +24,8 @@ def forward_llama_logs(level: str) -> None:
     def write(severity: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         name = _LEVELS.get(severity, "debug")
         message = text.decode(errors="replace").strip()
+        if any(word in message for word in _BY_DESIGN):
+            name = "debug"
         if message and _ORDER.index(name) >= threshold:
             line = json.dumps({"level": name, "logger": "llama.cpp", "event": message})
             sys.stderr.write(line + "\n")
