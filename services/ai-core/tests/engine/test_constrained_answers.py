@@ -360,7 +360,8 @@ def raw_distribution(rig: Rig, tokens: Tokens) -> np.ndarray[Any, np.dtype[np.fl
     logits = context.logits(1)[0].astype(np.float64)
     context.close()
     largest = logits.max()
-    return logits - (largest + np.log(np.exp(logits - largest).sum()))
+    weighed: np.ndarray[Any, np.dtype[np.float64]] = logits - largest - np.log(np.exp(logits - largest).sum())
+    return weighed
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from ai_core.engine.messages import Delta, Finished
+from ai_core.engine.messages import Delta, Finished, TokenLogprob
 from ai_core.errors import GenerationFailed
 from ai_core.inference.metrics import ModelMetrics
 from ai_core.inference.requests import Completion, Origin, Piece, Usage
@@ -51,6 +51,7 @@ class Generation:
         self._texts: list[str] = []
         self._thoughts: list[str] = []
         self._calls = ToolCalls()
+        self._logprobs: list[TokenLogprob] | None = None
         self.progress = Progress(model, answer.prompt_tokens, origin=answer.origin)
         self.completion: Completion | None = None
         self.before_end: Callable[[Completion], Awaitable[None]] | None = None
@@ -86,10 +87,17 @@ class Generation:
     def _piece(self, event: Delta | Finished) -> Piece | None:
         if event.text:
             self._texts.append(event.text)
+        logprobs = None if event.logprobs is None else self._note_logprobs(event.logprobs)
         if not event.reasoning and not event.calls:
-            return Piece(event.text) if event.text else None
+            return Piece(event.text, logprobs=logprobs) if event.text or logprobs else None
         self._thoughts.append(event.reasoning)
-        return Piece(event.text, event.reasoning, self._calls.add(event.calls))
+        return Piece(event.text, event.reasoning, self._calls.add(event.calls), logprobs)
+
+    def _note_logprobs(self, entries: list[TokenLogprob]) -> tuple[TokenLogprob, ...]:
+        if self._logprobs is None:
+            self._logprobs = []
+        self._logprobs += entries
+        return tuple(entries)
 
     def _note_time(self) -> None:
         now = self._clock()
@@ -123,6 +131,7 @@ class Generation:
                 event.reasoning_tokens,
             ),
             seconds=self._clock() - self._arrival,
+            logprobs=None if self._logprobs is None else tuple(self._logprobs),
             reasoning="".join(self._thoughts),
             tool_calls=self._calls.whole(),
             origin=self.progress.origin,

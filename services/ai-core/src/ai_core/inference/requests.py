@@ -49,8 +49,9 @@ class GenerationRequest:
     grammar: Grammar | None = None
     logprobs: int | None = None
     """As in ``messages.Submit``."""
-    choices: int = 1
-    """Answers to one prompt; with a seed, choice i has the seed + i."""
+    choice: int = 0
+    """Which of several answers to the same prompt this is. Only the first counts as a request and pays
+    for the prompt."""
     user: str = ""
     """Whom this is for, as the caller calls them."""
     fairness_key: str = ""
@@ -98,6 +99,8 @@ class Piece:
     text: str = ""
     reasoning: str = ""
     calls: tuple[CallPart, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    """Of the tokens of ``text``, where the request asks for them."""
 
 
 @dataclass(frozen=True, slots=True)

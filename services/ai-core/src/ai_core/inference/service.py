@@ -108,6 +108,7 @@ class Inference:
             submit=to_submit(request, self._limits.request_timeout),
             key_id=request.key_id,
             cache=request.cache,
+            variant=request.choice,
         )
         async with desk.source.open(query) as answer:
             generation = Generation(answer, model, arrival, desk.metrics, self._clock)
@@ -115,7 +116,8 @@ class Inference:
                 yield generation
             finally:
                 desk.metrics.duration.observe(self._clock() - arrival)
-                self._equipment.note_usage(request.key_id, model, amount_of(generation.progress))
+                amount = amount_of(generation.progress, request.choice)
+                self._equipment.note_usage(request.key_id, model, amount)
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts.

@@ -13,8 +13,14 @@ NoteUsage = Callable[[str, str, Amount], None]
 """Told the id of a key, the name of a model and what was used; returns at once."""
 
 
-def amount_of(progress: Progress) -> Amount:
-    """One request, and its tokens if they were computed on its behalf; also where the answer broke off."""
+def amount_of(progress: Progress, choice: int = 0) -> Amount:
+    """One request, and its tokens if they were computed on its behalf; also where the answer broke off.
+
+    Of several answers to one request (``choice``), only the first counts as one and has the prompt.
+    """
+    if choice:
+        computed = progress.origin is Origin.COMPUTED
+        return Amount(completion_tokens=progress.completion_tokens if computed else 0)
     if progress.origin is not Origin.COMPUTED:
         return Amount(requests=1, cached_answers=1)
     return Amount(
