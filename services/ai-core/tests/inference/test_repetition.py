@@ -37,6 +37,7 @@ from ai_core.inference.tickets import Tickets
 from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
+from ai_core.storage.redis_connection import RedisConnection
 from ai_core.storage.sealing import PlainSeal, Seal, SecretSeal
 
 LIMITS = Limits(max_sequences=1, max_queued=0, request_timeout=60, drain_timeout=30)
@@ -556,7 +557,8 @@ async def sharing(places: int = 1) -> AsyncIterator[tuple[SharingSource, FakeEng
 
 
 async def test_without_its_store_the_cache_is_passed_by_and_counted() -> None:
-    store = RedisStore(f"redis://127.0.0.1:{free_port()}/0")
+    connection = RedisConnection(f"redis://127.0.0.1:{free_port()}/0")
+    store = RedisStore(connection)
     async with house(store) as h:
         for text in ("a", "b"):
             assert (await h.ask_and_play(text)).text == text
@@ -567,12 +569,13 @@ async def test_without_its_store_the_cache_is_passed_by_and_counted() -> None:
         for operation in ("read", "write"):
             assert h.metric("neo_response_cache_store_failures_total", operation=operation) == 3
     await store.close()
+    await connection.close()
 
 
 async def test_a_store_that_goes_and_comes_back_while_many_ask_gives_nobody_a_wrong_answer(
     redis_server: RedisServer,
 ) -> None:
-    store = RedisStore(redis_server.url, prefix="neo:")
+    connection = RedisConnection(redis_server.url)
     over = asyncio.Event()
 
     async def ask_on(h: House, number: int) -> None:
@@ -592,6 +595,7 @@ async def test_a_store_that_goes_and_comes_back_while_many_ask_gives_nobody_a_wr
             await asyncio.sleep(0.01)
 
     limits = replace(LIMITS, max_sequences=30)
+    store = RedisStore(connection)
     async with house(store, script=answer_itself, limits=limits) as h:
         async with asyncio.timeout(60), asyncio.TaskGroup() as askers:
             for number in range(20):
@@ -611,6 +615,7 @@ async def test_a_store_that_goes_and_comes_back_while_many_ask_gives_nobody_a_wr
             over.set()
         assert h.metric("neo_response_cache_store_failures_total", operation="read") > 0
     await store.close()
+    await connection.close()
 
 
 Schedule = st.lists(st.sampled_from(["join", "leave", "say", "read"]), max_size=40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from redis import Redis
 from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
+from ai_core.storage.redis_connection import RedisConnection
 
 LONG = 1000.0
 BRIEF = 0.05
@@ -29,6 +31,16 @@ class Clock:
         return self.now
 
 
+@asynccontextmanager
+async def redis_store(url: str) -> AsyncIterator[RedisStore]:
+    # A busy machine may make any operation slow; how slow is tested elsewhere.
+    connection = RedisConnection(url, timeout=20)
+    store = RedisStore(connection, prefix="neo:")
+    yield store
+    await store.close()
+    await connection.close()
+
+
 @pytest.fixture(params=["embedded", "redis"])
 async def store_and_time(request: pytest.FixtureRequest) -> AsyncIterator[tuple[KeyValueStore, Pass]]:
     if request.param == "embedded":
@@ -39,10 +51,8 @@ async def store_and_time(request: pytest.FixtureRequest) -> AsyncIterator[tuple[
 
         yield EmbeddedStore(1_000_000, clock), advance
     else:
-        # A busy machine may make any operation slow; how slow is tested elsewhere.
-        redis = RedisStore(request.getfixturevalue("redis_url"), prefix="neo:", timeout=20)
-        yield redis, asyncio.sleep
-        await redis.close()
+        async with redis_store(request.getfixturevalue("redis_url")) as redis:
+            yield redis, asyncio.sleep
 
 
 @pytest.fixture
@@ -184,23 +194,21 @@ async def test_an_operation_given_up_on_leaves_the_others_their_own_answers(stor
 
 async def test_redis_forgets_an_index_by_itself(redis_url: str) -> None:
     """Nobody may ever list it again."""
-    store = RedisStore(redis_url, prefix="neo:", timeout=20)
-    await store.index_put("i", "m", b"", BRIEF)
-    await store.index_put("i", "n", b"", BRIEF)
-    await store.set("k", b"", BRIEF)
-    await asyncio.sleep(BRIEF * 4)
-    await store.close()
+    async with redis_store(redis_url) as store:
+        await store.index_put("i", "m", b"", BRIEF)
+        await store.index_put("i", "n", b"", BRIEF)
+        await store.set("k", b"", BRIEF)
+        await asyncio.sleep(BRIEF * 4)
     client: Any = Redis.from_url(redis_url)
     assert client.keys() == []
     client.close()
 
 
 async def test_every_key_in_redis_begins_with_the_prefix(redis_url: str) -> None:
-    store = RedisStore(redis_url, prefix="neo:", timeout=20)
-    await store.set("k", b"", LONG)
-    await store.swap("s", None, b"", LONG)
-    await store.index_put("i", "m", b"", LONG)
-    await store.close()
+    async with redis_store(redis_url) as store:
+        await store.set("k", b"", LONG)
+        await store.swap("s", None, b"", LONG)
+        await store.index_put("i", "m", b"", LONG)
     client: Any = Redis.from_url(redis_url)
     keys = client.keys()
     assert len(keys) == len(client.keys("neo:*")) == 4

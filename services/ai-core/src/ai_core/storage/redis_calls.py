@@ -16,7 +16,7 @@ from ai_core.storage.redis_connection import RedisConnection
 TOGETHER = 100
 """Calls in one exchange: its answers must be read within the time-out."""
 
-Argument = str | int
+Argument = str | bytes | int
 
 
 @dataclass(frozen=True, slots=True)

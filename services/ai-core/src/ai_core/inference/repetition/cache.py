@@ -10,7 +10,7 @@ from ai_core.engine.messages import Delta, Finished
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.sealing import Seal, Unreadable
 
-MAX_ENTRY_BYTES = 1024 * 1024
+MAX_ENTRY_BYTES = 256 * 1024
 """A longer answer is not kept: it would push many others out."""
 _EVERYBODY = b""
 

@@ -83,9 +83,7 @@ class EmbeddedStore:
         return 0.0
 
     async def close(self) -> None:
-        self._entries.clear()
-        self._members.clear()
-        self.used_bytes = 0
+        """What is held goes with the process."""
 
     def _get(self, place: _Place) -> bytes | None:
         entry = self._entries.get(place)

@@ -39,4 +39,4 @@ class KeyValueStore(Protocol):
         """Seconds that the store took to answer."""
 
     async def close(self) -> None:
-        """Let go of connections; no call may follow."""
+        """Break off what is under way; no call may follow."""

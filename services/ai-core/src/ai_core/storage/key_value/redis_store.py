@@ -2,132 +2,88 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from enum import IntEnum
 
 from ai_core.storage.key_value import scripts
-from ai_core.storage.key_value.breaker import Breaker
+from ai_core.storage.redis_calls import Argument, RedisScripts
+from ai_core.storage.redis_connection import RedisConnection
 
-TIMEOUT = 0.1
-"""Seconds for one operation, connecting included: nobody's answer waits longer for a cache."""
-CONNECTIONS = 32
+
+class _Script(IntEnum):
+    """The number of a script is its place in :data:`_SOURCES`."""
+
+    GET = 0
+    SET = 1
+    DELETE = 2
+    SWAP = 3
+    INDEX_PUT = 4
+    INDEX_REMOVE = 5
+    INDEX_LIST = 6
+
+
+_SOURCES = [
+    scripts.GET,
+    scripts.SET,
+    scripts.DELETE,
+    scripts.SWAP,
+    scripts.INDEX_PUT,
+    scripts.INDEX_REMOVE,
+    scripts.INDEX_LIST,
+]
 
 
 class RedisStore:
-    """Implements :class:`.port.KeyValueStore`. A Redis that is away costs one request its time-out, and
-    those that follow nothing; within a second of its return it is used again.
+    """Implements :class:`.port.KeyValueStore`. Whoever opened the connection closes it, after the store."""
 
-    Attributes:
-        breaker: open while Redis is away.
-    """
-
-    def __init__(
-        self, url: str, *, password: str | None = None, prefix: str = "", timeout: float = TIMEOUT
-    ) -> None:
-        """No connection is made yet. ``password`` goes before one in the URL; ``prefix`` begins every key.
-
-        Raises:
-            ValueError: the URL is none of Redis.
-        """
-        own = {} if password is None else {"password": password}
-        # No retries: the breaker knows better when. Nothing that is sent but commands.
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=timeout,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            driver_info=None,
-            protocol=2,
-            **own,
-        )
-        self._redis: Any = Redis(connection_pool=self._pool)
+    def __init__(self, connection: RedisConnection, *, prefix: str = "") -> None:
+        """``prefix`` begins every key."""
+        self._connection = connection
         self._prefix = prefix
-        self._timeout = timeout
-        self._swap = self._redis.register_script(scripts.SWAP)
-        self._index_put = self._redis.register_script(scripts.INDEX_PUT)
-        self._index_list = self._redis.register_script(scripts.INDEX_LIST)
-        self.breaker = Breaker("Redis", self._answers)
+        self._scripts = RedisScripts(connection, _SOURCES)
 
     async def get(self, key: str) -> bytes | None:
-        async with self._guarded():
-            value: bytes | None = await self._redis.get(self._prefix + key)
-            return value
+        value: bytes | None = await self._scripts.call(_Script.GET, self._key(key), [])
+        return value
 
     async def set(self, key: str, value: bytes, ttl: float) -> None:
-        async with self._guarded():
-            await self._redis.set(self._prefix + key, value, px=_milliseconds(ttl))
+        await self._scripts.call(_Script.SET, self._key(key), [value, _milliseconds(ttl)])
 
     async def swap(self, key: str, expected: bytes | None, value: bytes | None, ttl: float) -> bool:
-        arguments: list[str | bytes | int] = [*_optional(expected), *_optional(value), _milliseconds(ttl)]
-        async with self._guarded():
-            return bool(await self._swap(keys=[self._prefix + key], args=arguments))
+        arguments = [*_optional(expected), *_optional(value), _milliseconds(ttl)]
+        return bool(await self._scripts.call(_Script.SWAP, self._key(key), arguments))
 
     async def delete(self, key: str) -> bool:
-        async with self._guarded():
-            return bool(await self._redis.delete(self._prefix + key))
+        return bool(await self._scripts.call(_Script.DELETE, self._key(key), []))
 
     async def index_put(self, index: str, member: str, value: bytes, ttl: float) -> None:
-        async with self._guarded():
-            await self._index_put(keys=self._index(index), args=[member, value, _milliseconds(ttl)])
+        arguments: list[Argument] = [member, value, _milliseconds(ttl)]
+        await self._scripts.call(_Script.INDEX_PUT, self._index(index), arguments)
 
     async def index_remove(self, index: str, member: str) -> None:
-        members, values = self._index(index)
-        async with self._guarded(), self._redis.pipeline() as pipeline:
-            await pipeline.zrem(members, member).hdel(values, member).execute()
+        await self._scripts.call(_Script.INDEX_REMOVE, self._index(index), [member])
 
     async def index_list(self, index: str, limit: int) -> list[tuple[str, bytes]]:
-        async with self._guarded():
-            members, values = await self._index_list(keys=self._index(index), args=[limit])
+        members, values = await self._scripts.call(_Script.INDEX_LIST, self._index(index), [limit])
         pairs = zip(members, values, strict=True)
         return [(member.decode(), value) for member, value in pairs if value is not None]
 
     async def ping(self) -> float:
-        began = time.perf_counter()
-        async with self._guarded():
-            await self._redis.ping()
-        return time.perf_counter() - began
+        return await self._connection.ping()
 
     async def close(self) -> None:
-        await self.breaker.close()
-        await self._redis.aclose()
-        await self._pool.disconnect()
+        await self._scripts.close()
+
+    def _key(self, key: str) -> list[str]:
+        return [self._prefix + key]
 
     def _index(self, index: str) -> list[str]:
         # In braces, so that a cluster keeps the two in one place.
         return [f"{self._prefix}{{{index}}}:{part}" for part in ("members", "values")]
-
-    @asynccontextmanager
-    async def _guarded(self) -> AsyncIterator[None]:
-        self.breaker.check()
-        try:
-            async with asyncio.timeout(self._timeout):
-                yield
-        except (RedisError, OSError) as error:
-            self.breaker.trip(type(error).__name__)
-            raise self.breaker.refusal() from error
-
-    async def _answers(self) -> bool:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._redis.ping()
-        except (RedisError, OSError):
-            return False
-        return True
 
 
 def _milliseconds(ttl: float) -> int:
     return max(1, round(ttl * 1000))
 
 
-def _optional(value: bytes | None) -> tuple[str, bytes]:
+def _optional(value: bytes | None) -> tuple[Argument, Argument]:
     return ("nothing", b"") if value is None else ("something", value)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+GET = "return redis.call('GET', KEYS[1])"
+SET = "redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])"
+"""ARGV: value, ms."""
+
+DELETE = "return redis.call('DEL', KEYS[1])"
+
 SWAP = """
 local found = redis.call('GET', KEYS[1])
 if ARGV[1] == 'nothing' then
@@ -43,6 +49,12 @@ redis.call('PEXPIRE', KEYS[2], left)
 """
 )
 """KEYS: members by when they end (ms since 1970), their values. ARGV: member, value, ms."""
+
+INDEX_REMOVE = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[2], ARGV[1])
+"""
+"""KEYS: as above. ARGV: member."""
 
 INDEX_LIST = (
     _NOW
