@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
+from starlette.routing import get_route_path  # type: ignore[attr-defined]
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai_core.api.errors import BodyTooLarge
@@ -19,9 +21,11 @@ class BodyLimit:
     is too large is read and dropped, within bounds, and the client gets to see why it was refused.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, other_limits: Mapping[str, int] | None = None) -> None:
+        """``other_limits`` are those of single paths."""
         self._app = app
         self._limit = limit
+        self._other_limits = other_limits or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -30,28 +34,30 @@ class BodyLimit:
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         headers = dict(scope["headers"])
+        limit = self._other_limits.get(get_route_path(scope), self._limit)
         announced = _content_length(headers.get(b"content-length", b"0"))
         taken = 0
 
         async def limited_receive() -> Message:
             nonlocal taken
-            if announced > self._limit:
+            if announced > limit:
                 # Who waits for "100 Continue" has sent nothing yet, and need not.
                 if b"expect" not in headers:
                     await _discard(receive)
-                raise self._too_large()
+                raise _too_large(limit)
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._limit:
+            if taken > limit:
                 if message.get("more_body", False):
                     await _discard(receive)
-                raise self._too_large()
+                raise _too_large(limit)
             return message
 
         return limited_receive
 
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(f"The body is larger than {self._limit} bytes, the limit of this server.")
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than {limit} bytes, the limit of this server.")
 
 
 def _content_length(value: bytes) -> int:
