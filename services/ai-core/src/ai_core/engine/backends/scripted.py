@@ -2,9 +2,9 @@
 
 It exists to measure what the edge costs over an engine that answers at once, and to test what
 happens around an engine that misbehaves. Its vocabulary is bytes, so every length is predictable.
-Where a request has a grammar, the first
-byte that it allows takes the place of one that it refuses; log probabilities are 0, because nothing is
-left to chance. The last user text may hold directives:
+Where a request has a grammar, the first byte that it allows takes the place of one that it refuses;
+log probabilities are 0, because nothing is left to chance. The last user text is whatever a model
+might say, e.g. thoughts or a call of a function, and may hold directives:
 
 ``[[120]]``  answer with 120 tokens of a fixed text.
 ``[[slow 20]]``  every step in which this sequence takes part lasts 20 ms longer.
@@ -24,6 +24,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -70,7 +71,9 @@ class ByteVocabulary:
     end_tokens = frozenset({_IM_END})
     bos_text = ""
     eos_text = "<|im_end|>"
-    chat_template: str | None = CHATML
+
+    def __init__(self, chat_template: str = CHATML) -> None:
+        self.chat_template: str | None = chat_template
 
     def encode(self, text: str, *, add_bos: bool, parse_special: bool) -> list[int]:
         """Token ids of a text; there is no token that begins a sequence."""
@@ -300,7 +303,10 @@ class ScriptedBackend:
 
 
 def load(config: EngineConfig) -> tuple[Backend, Vocabulary]:
-    """The backend that ``backend="scripted"`` stands for. ``model_path`` is not read."""
+    """The backend that ``backend="scripted"`` stands for. ``model_path`` may be a chat template to use
+    instead of ChatML (a file ``*.jinja``); no other file is read."""
+    path = Path(config.model_path)
+    template = path.read_text(encoding="utf-8") if path.suffix == ".jinja" else CHATML
     context_length = config.context_length or _DEFAULT_CONTEXT
     kv_cells = config.kv_cells or context_length * config.max_sequences
-    return ScriptedBackend(context_length, config.max_sequences, kv_cells), ByteVocabulary()
+    return ScriptedBackend(context_length, config.max_sequences, kv_cells), ByteVocabulary(template)
