@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+import structlog
 from access_keys import KEY
 from edge_server import FakeEngine, Server, error_of, running_server
 from starlette.responses import JSONResponse, Response
@@ -20,6 +24,7 @@ from transcription_upstream import MODEL, TEXT, UpstreamServer, upstream_server
 from ai_core.transcription.remote import Upstream, open_remote_transcriber
 
 PATH = "/v1/audio/transcriptions"
+README = Path(__file__).parents[2] / "README.md"
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 MAX_AUDIO = 3_000_000
 
@@ -56,7 +61,7 @@ async def test_a_recording_comes_back_as_text(server: Server, upstream: Upstream
 
 
 async def test_every_field_is_passed_on(server: Server, upstream: UpstreamServer) -> None:
-    fields = {
+    fields: dict[str, Any] = {
         "language": "fr",
         "prompt": "préavis, Légifrance",
         "response_format": "verbose_json",
@@ -272,3 +277,35 @@ async def _never() -> Response:
 
 async def _answer(body: Any, status: int = 200) -> Response:
     return JSONResponse(json.loads(json.dumps(body)), status)
+
+
+async def test_nothing_of_a_recording_is_in_the_log(server: Server, upstream: UpstreamServer) -> None:
+    upstream.answer = lambda: _answer({"text": "planted-transcript"})
+    with structlog.testing.capture_logs() as lines:
+        await transcribe(server, name="planted-name.wav", prompt="planted-prompt", language="fr")
+        upstream.answer = lambda: _answer({"error": {"message": "planted-reason"}}, 400)
+        await transcribe(server)
+    assert [line["status"] for line in lines] == [200, 400]
+    assert (lines[0]["model"], lines[0]["audio_bytes"]) == (MODEL, len(AUDIO))
+    assert "planted" not in str(lines)
+    assert UPSTREAM_KEY not in str(lines)
+
+
+async def test_the_readmes_command_is_answered(
+    server: Server, upstream: UpstreamServer, tmp_path: Path
+) -> None:
+    blocks = re.findall(r"```shell\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (command,) = [block for block in blocks if "/audio/" in block]
+    address = f"http://127.0.0.1:{server.port}"
+    (tmp_path / "question.mp3").write_bytes(AUDIO)
+    process = await asyncio.create_subprocess_exec(
+        "bash",
+        "-c",
+        command.replace("curl ", "curl -sS ").replace("http://127.0.0.1:8000", address),
+        cwd=tmp_path,
+        env=os.environ | {"NEO_API_KEY": str(KEY)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert json.loads(output) == {"text": TEXT}
+    assert upstream.audio == [AUDIO]

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from ai_core.engine.messages import CallPiece, ChatMessage, Delta, Finished, Submit
+from ai_core.engine.messages import (
+    CallPiece,
+    ChatMessage,
+    ChatOptions,
+    Delta,
+    Finished,
+    Submit,
+    Tool,
+    ToolCall,
+)
 from ai_core.errors import ContentFiltered, InvalidRequest
 from ai_core.inference.content_filter.answer import AnswerFilter
 from ai_core.inference.content_filter.current import ContentFilter, ContentFilterError
@@ -174,6 +183,11 @@ async def answer(source: FilteredSource, **submit: Any) -> list[Delta | Finished
     [
         ({"prompt": "C'est INTERDIT."}, "prompt"),
         ({"messages": [ChatMessage("user", "bon"), ChatMessage("system", "interdit")]}, "messages"),
+        ({"messages": [ChatMessage("assistant", "", [ToolCall("1", "f", '"interdit"')])]}, "messages"),
+        ({"messages": [ChatMessage("assistant", "", reasoning="interdit")]}, "messages"),
+        ({"prompt": "bon", "chat": ChatOptions(tools=[Tool("f", "interdit")])}, "tools"),
+        ({"prompt": "bon", "chat": ChatOptions(tools=[Tool("f", "", {"enum": ["interdit"]})])}, "tools"),
+        ({"prompt": "bon", "chat": ChatOptions(template_options={"x": "interdit"})}, "chat_template_kwargs"),
         ({"inputs": ["bon", [1, 2], "interdit"]}, "input"),
         ({"prompt": "x " * 20_000 + "interdit" + " x" * 20_000}, "prompt"),
     ],

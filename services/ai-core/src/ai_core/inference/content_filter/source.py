@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
+
 from ai_core.engine.messages import Delta, Finished, Submit
 from ai_core.errors import ContentFiltered, InvalidRequest
 from ai_core.inference.content_filter.answer import AnswerFilter
@@ -111,9 +113,19 @@ class _FilteredAnswer:
 
 
 def texts_of(submit: Submit) -> Iterator[tuple[str, str]]:
-    """All texts that a caller wrote, with the field that holds them. Inputs in token ids are no texts."""
+    """All texts of a caller that the model reads, with the field that holds each. Inputs in token ids are
+    no texts."""
     for message in submit.messages or ():
         yield "messages", message.content
+        yield "messages", message.reasoning
+        for call in message.tool_calls:
+            yield "messages", call.arguments
+    for tool in submit.chat.tools:
+        yield "tools", f"{tool.name} {tool.description}"
+        yield "tools", msgspec.json.encode(tool.parameters).decode()
+    for option in submit.chat.template_options.values():
+        if isinstance(option, str):
+            yield "chat_template_kwargs", option
     if submit.prompt is not None:
         yield "prompt", submit.prompt
     for text in submit.inputs or ():
