@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable
@@ -10,18 +11,26 @@ from prometheus_client import CollectorRegistry, Counter
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, attach
+from ai_core.api.inner import facts_of, note_front_door
+from ai_core.api.rate_headers import rate_headers
+from ai_core.api.tracing import RequestRecord, Tracing
 from servicekit.logging import get_logger, new_request_id, request_context
 
 REQUEST_ID_HEADER = b"x-request-id"
 MAX_REQUEST_ID_CHARACTERS = 128
 PROBES = frozenset({"/livez", "/readyz", "/api/v1/metrics"})
 
+KEY_SHAPE = re.compile(rb"neo_[a-z0-9]{10}_")
+"""How API keys begin."""
+
 log = get_logger(__name__)
 
 
 def usable_request_id(value: bytes) -> bool:
-    """Whether a caller's id can go into headers and logs as it is: printable ASCII, no spaces, not long."""
-    return 0 < len(value) <= MAX_REQUEST_ID_CHARACTERS and all(33 <= byte <= 126 for byte in value)
+    """Whether a caller's id can go into headers and logs as it is: printable ASCII, no spaces, not long,
+    and no API key by mistake."""
+    fits = 0 < len(value) <= MAX_REQUEST_ID_CHARACTERS and all(33 <= byte <= 126 for byte in value)
+    return fits and KEY_SHAPE.search(value) is None
 
 
 def request_id_of(scope: Scope) -> str:
@@ -43,7 +52,7 @@ def origin_of(error: BaseException) -> list[str]:
 
 
 class RequestCounter:
-    """``neo_requests_total``: every HTTP request by route and status."""
+    """``neo_requests_total``: every HTTP request by route and status; ``neo_errors_total``: by what failed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._total = Counter(
@@ -52,29 +61,40 @@ class RequestCounter:
             ["route", "status"],
             registry=registry,
         )
+        self._errors = Counter(
+            "neo_errors", "Requests that were answered with an error.", ["code"], registry=registry
+        )
 
-    def count(self, route: str, status: int) -> None:
-        """One request has ended."""
+    def count(self, route: str, status: int, error: str | None = None) -> None:
+        """One request has ended. ``error`` is the code, one of a few dozens."""
         self._total.labels(route, str(status)).inc()
+        if error is not None:
+            self._errors.labels(error).inc()
 
 
 class RequestScope:
     """The outermost layer of the application. Pure ASGI, so that streams pass through unbuffered."""
 
     def __init__(
-        self, app: ASGIApp, counter: RequestCounter, clock: Callable[[], float] = time.perf_counter
+        self,
+        app: ASGIApp,
+        counter: RequestCounter,
+        tracing: Tracing | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._app = app
         self._counter = counter
+        self._tracing = tracing
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            note_front_door(scope, self)
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(request_id_of(scope))
+        exchange = Exchange(request_id_of(scope), facts=dict(facts_of(scope)))
         attach(scope, exchange)
-        arrival = self._clock()
+        began, arrival = time.time_ns(), self._clock()
         with request_context(exchange.request_id):
             try:
                 await self._app(scope, receive, _noting(send, exchange))
@@ -84,11 +104,13 @@ class RequestScope:
                 log.error("unexpected error", where=origin_of(error))  # noqa: TRY400
             finally:
                 self._report(scope, exchange, self._clock() - arrival)
+                if self._tracing is not None:
+                    self._tracing.record(_record(scope, exchange, began))
 
     def _report(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unknown")
+        route = _route(scope)
         status = exchange.status or STATUS_CLIENT_LEFT
-        self._counter.count(route, status)
+        self._counter.count(route, status, exchange.error_code)
         write = log.debug if route in PROBES else log.info
         fields = {"error": exchange.error_code} if exchange.error_code else {}
         write(
@@ -102,14 +124,38 @@ class RequestScope:
         )
 
 
+def _route(scope: Scope) -> str:
+    """The route's pattern, never the path that was asked for."""
+    route: str = getattr(scope.get("route"), "path", "unknown")
+    return route
+
+
+def _record(scope: Scope, exchange: Exchange, began: int) -> RequestRecord:
+    header = next((value for name, value in scope["headers"] if name == b"traceparent"), None)
+    return RequestRecord(
+        method=scope["method"],
+        route=_route(scope),
+        status=exchange.status or STATUS_CLIENT_LEFT,
+        request_id=exchange.request_id,
+        began=began,
+        ended=time.time_ns(),
+        error=exchange.error_code,
+        facts=exchange.facts,
+        traceparent=None if header is None else header.decode("latin-1"),
+    )
+
+
 def _noting(send: Send, exchange: Exchange) -> Send:
-    """``send``, which also adds the request's id to the answer and notes how far the answer is."""
+    """``send``, which also adds to the answer the request's id and how its key stands, and notes how far
+    the answer is."""
 
     async def noting_send(message: Message) -> None:
         if message["type"] == "http.response.start":
             exchange.status = message["status"]
             message["headers"] = [
                 *message.get("headers", ()),
+                *rate_headers(exchange.standing),
+                *exchange.headers,
                 (REQUEST_ID_HEADER, exchange.request_id.encode("ascii")),
             ]
         elif not message.get("more_body", False):
