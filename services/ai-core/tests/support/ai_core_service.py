@@ -122,7 +122,7 @@ def running(**settings: str) -> Iterator[Server]:
 
 def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
     port = free_port()
-    key_path = folder / "local.key"
+    key_path = Path(settings.get("LOCAL_KEY_PATH", folder / "local.key"))
     environment = {
         "PATH": os.environ["PATH"],
         "API_PORT": str(port),
