@@ -15,6 +15,7 @@ from embedding_models import CONTEXT, HIDDEN, TEXTS, TOKENS, hidden_states, word
 from gguf_twin import demo_recipe, write_f32_twin
 
 from ai_core.engine.backends.embedding_port import Vectors
+from ai_core.engine.backends.llama_cpp.embedder import CALL_ROWS, LOGITS_BYTES, causal_rows
 from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.backends.registry import load
 from ai_core.engine.messages import EngineConfig
@@ -69,24 +70,55 @@ def test_an_encoders_vectors_are_those_of_transformers(
     assert cosines(vectors[:1], reference[1:2]).max() < 0.99
 
 
-def test_a_causal_models_vectors_are_those_of_transformers(load_model: Load, tmp_path: Path) -> None:
-    import torch
+@pytest.fixture
+def demo_twin(tmp_path: Path) -> Any:
+    """The demo model in transformers, without its head."""
     from transformers import AutoModel
 
-    path = tmp_path / "neo-f32.gguf"
-    write_f32_twin(DEMO_MODEL, path, {"qwen3.pooling_type": int(gguf.PoolingType.LAST)})
     with demo_recipe() as to_transformers:
         to_transformers(DEMO_MODEL, tmp_path / "twin")
-    twin: Any = AutoModel.from_pretrained(tmp_path / "twin", dtype="float32")
+    return AutoModel.from_pretrained(tmp_path / "twin", dtype="float32")
+
+
+def demo_states(twin: Any, tokens: Tokens) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return twin(torch.tensor([tokens.tolist()])).last_hidden_state[0].numpy()
+
+
+def test_a_causal_models_vectors_are_those_of_transformers(
+    load_model: Load, demo_twin: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "neo-f32.gguf"
+    write_f32_twin(DEMO_MODEL, path, {"qwen3.pooling_type": int(gguf.PoolingType.LAST)})
     loaded = load_model(path)
     assert loaded.embedder.capabilities().pooling == "last"
     inputs = [encoded(loaded, text) for text in TEXTS]
-    with torch.no_grad():
-        reference = [twin(torch.tensor([tokens.tolist()])).last_hidden_state[0, -1] for tokens in inputs]
+    reference = np.stack([demo_states(demo_twin, tokens)[-1] for tokens in inputs])
     # Twice: what the first call left in the cache changes nothing.
     for _ in range(2):
-        vectors = loaded.embedder.embed(inputs)
-        assert cosines(vectors, np.stack([state.numpy() for state in reference])).min() > 0.999
+        assert cosines(loaded.embedder.embed(inputs), reference).min() > 0.999
+
+
+@pytest.mark.parametrize("pooling", POOLED)
+def test_a_causal_model_reads_a_text_that_is_longer_than_a_call(
+    pooling: str, load_model: Load, demo_twin: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "neo-f32.gguf"
+    write_f32_twin(DEMO_MODEL, path)
+    loaded = load_model(path, kind="embedding", pooling=pooling)
+    capabilities = loaded.embedder.capabilities()
+    tokens = np.resize(encoded(loaded, " ".join(TEXTS[:5])), capabilities.rows * 3 // 2)
+    assert len(tokens) <= capabilities.context_length
+    vector = loaded.embedder.embed([tokens])
+    assert cosines(vector, POOLED[pooling][1](demo_states(demo_twin, tokens))[None]).min() > 0.999
+
+
+def test_the_vocabulary_decides_how_much_a_causal_model_reads_at_once() -> None:
+    assert causal_rows(4_096) == CALL_ROWS
+    assert causal_rows(151_669) * 151_669 * 4 <= LOGITS_BYTES
+    assert causal_rows(10_000_000) > 0
 
 
 def test_a_text_has_the_same_vector_alone_and_among_others(load_model: Load, tmp_path: Path) -> None:

@@ -51,10 +51,10 @@ class RowBatch:
         self._wants_logits[end - 1] = logits
         self._grow_to(end)
 
-    def add_whole(self, seq: int, tokens: Tokens) -> None:
-        """Append all tokens of a sequence, each of which is an output."""
+    def add_whole(self, seq: int, tokens: Tokens, position: int) -> None:
+        """Append consecutive tokens of a sequence, each of which is an output."""
         start = self.rows
-        self.add(seq, tokens, 0, logits=True)
+        self.add(seq, tokens, position, logits=True)
         self._wants_logits[start : self.rows] = 1
 
     def add_decodes(self, seqs: list[int], tokens: list[int], positions: list[int]) -> None:

@@ -82,6 +82,10 @@ class Model:
         length = lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, len(buffer))
         return None if length < 0 else buffer.value.decode(errors="replace")
 
+    def metadata_of_architecture(self, key: str) -> str | None:
+        """The value of ``{architecture}.{key}``."""
+        return self.metadata(f"{self.metadata('general.architecture')}.{key}")
+
     @property
     def has_decoder(self) -> bool:
         """Whether it generates text by itself."""
