@@ -46,6 +46,10 @@ format: .setup-test  ## let ruff repair and format what it can
 bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)
 	@$(BIN)/python -m loadtests.bench
 
+.PHONY: openapi
+openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API
+	@PYTHONPATH=services/ai-core/tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py 2>/dev/null
+
 .PHONY: demo-model
 demo-model: .setup-test  ## train the demo model again from its recipe (about an hour)
 	@$(BIN)/python models/neo-demo/make.py

@@ -1,0 +1,157 @@
+"""The shape of what the routes for operators answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ai_core.access.caller import Scope
+from ai_core.api.description.answer_shapes import Shape
+
+EngineState = Literal["stopped", "loading", "ready", "restarting", "parked"]
+
+
+class ModelFacts(Shape):
+    """One model. What only a resident model knows is null until then."""
+
+    name: str
+    aliases: list[str]
+    default: bool
+    type: Literal["gguf"]
+    kind: Literal["generation", "embedding"] | None
+    state: EngineState
+    load_progress: float
+    context_length: int | None
+    max_sequences: int | None
+    parameters: int | None
+    has_chat_template: bool | None
+    supports_tools: bool | None
+    supports_reasoning: bool | None
+    dimensions: int | None
+    pooling: str | None
+    description: str | None
+
+
+class ModelList(Shape):
+    """All models that the key may use."""
+
+    models: list[ModelFacts]
+
+
+class ApiState(Shape):
+    """The process that speaks HTTP."""
+
+    accepting: bool
+    requests_open: int
+
+
+class EngineFacts(Shape):
+    """The engine of one model."""
+
+    state: EngineState
+    load_progress: float
+    backend: str | None
+    running: int
+    waiting: int
+    kv_cells: int
+    kv_cells_used: int
+    restarts: int
+
+
+class StoreFacts(Shape):
+    """A database or a key-value store."""
+
+    state: Literal["ok", "unavailable"]
+    latency_ms: float | None
+
+
+class Parts(Shape):
+    """All that the service is made of."""
+
+    api: ApiState
+    engines: dict[str, EngineFacts]
+    stores: dict[str, StoreFacts]
+
+
+class Health(Shape):
+    """The state of the service."""
+
+    status: Literal["ok", "degraded", "unavailable", "shutting_down"]
+    version: str
+    uptime_seconds: float
+    parts: Parts
+
+
+class Alive(Shape):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Readiness(Shape):
+    """Requests are taken."""
+
+    status: Literal["ready"]
+
+
+class KeyFacts(Shape):
+    """A key without its secret."""
+
+    id: str
+    name: str
+    state: Literal["active", "expired", "revoked"]
+    scopes: list[Scope]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    tokens_per_day: int | None
+    concurrent_requests: int | None
+    allowed_models: list[str]
+    default_model: str | None
+    networks: list[str]
+    priority: Literal["batch", "normal", "high"]
+    fair_by_user: bool
+    created_at: str
+    rotated_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
+
+
+class IssuedKeyFacts(KeyFacts):
+    """A key that was just made or rotated: the only time that its secret is shown."""
+
+    key: str
+
+
+class KeyList(Shape):
+    """All keys."""
+
+    keys: list[KeyFacts]
+
+
+class UsageNumbers(Shape):
+    """What was used."""
+
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_prompt_tokens: int
+    cached_answers: int
+    total_tokens: int
+
+
+class DayOfUse(UsageNumbers):
+    """What was used on one day with one model."""
+
+    day: str
+    model: str
+
+
+class UsageReport(Shape):
+    """What a key has used."""
+
+    key_id: str
+    first: str = Field(alias="from")
+    last: str = Field(alias="to")
+    total: UsageNumbers
+    days: list[DayOfUse]
