@@ -117,7 +117,31 @@ class SessionNotFound(NeoError):
     code = "session_not_found"
 
 
+class BatchNotFound(NeoError):
+    """There is no such batch, or it is another key's."""
+
+    code = "batch_not_found"
+
+
 class SessionBusy(NeoError):
     """Another request to this conversation is still being answered."""
 
     code = "session_busy"
+
+
+class NotConfigured(NeoError):
+    """The operator has not switched this on."""
+
+    code = "not_configured"
+
+
+class UpstreamFailed(NeoError):
+    """A remote server that this request needs answered with nonsense, or refused this server."""
+
+    code = "upstream_error"
+
+
+class UpstreamUnavailable(NeoError):
+    """A remote server that this request needs is away or broken at present."""
+
+    code = "upstream_unavailable"

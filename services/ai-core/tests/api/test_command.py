@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -96,6 +97,14 @@ def test_a_host_that_is_not_ours_is_one_sentence(
     monkeypatch.setenv("MODEL_PATH", "model.gguf")
     monkeypatch.setenv("API_HOST", host)
     assert "API_HOST" in complaint(capsys)
+
+
+def test_the_welcome_says_what_is_off_and_how_to_switch_it_on() -> None:
+    catalog = Catalog([ModelEntry("m", Path("m.gguf"))])
+    text = welcome(Settings.load({}), catalog, "127.0.0.1", 8000)
+    assert re.search(r"off +speech to text +\(set TRANSCRIPTION_URL\)", text)
+    text = welcome(Settings.load({"TRANSCRIPTION_URL": "http://host:9/v1"}), catalog, "127.0.0.1", 8000)
+    assert re.search(r"on +speech to text +http://host:9/v1", text)
 
 
 def test_the_welcome_has_a_first_request_that_fits() -> None:

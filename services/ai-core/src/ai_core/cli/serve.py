@@ -17,6 +17,7 @@ from ai_core.catalog.models import Catalog, CatalogError
 from ai_core.cli.terminal import ENV_FILE, complain, local_url
 from ai_core.config import Settings
 from ai_core.errors import StorageUnavailable
+from ai_core.inference.content_filter.current import ContentFilter, ContentFilterError
 from ai_core.storage.database import DatabaseAddressError
 from servicekit import logging
 from servicekit.settings import SettingsError
@@ -28,16 +29,19 @@ def run() -> int:
         settings = Settings.load(os.environ, ENV_FILE)
         logging.configure(settings.effective_log_level, settings.log_format)
         catalog = app.catalog_of(settings)
+        content_filter = app.content_filter_of(settings)
         listener = listen(settings.api_host, settings.api_port)
-    except SettingsError as error:
+    except (SettingsError, ContentFilterError) as error:
         return complain(*error.lines)
     except (CatalogError, ListenError) as error:
         return complain(str(error))
     with listener:
-        return _serve(settings, catalog, listener)
+        return _serve(settings, catalog, listener, content_filter)
 
 
-def _serve(settings: Settings, catalog: Catalog, listener: socket.socket) -> int:
+def _serve(
+    settings: Settings, catalog: Catalog, listener: socket.socket, content_filter: ContentFilter | None
+) -> int:
     host, port = listener.getsockname()[:2]
     try:
         new_key = uvloop.run(app.prepare_keys(settings, loopback=ip_address(host).is_loopback))
@@ -49,7 +53,7 @@ def _serve(settings: Settings, catalog: Catalog, listener: socket.socket) -> int
         )
     allow_many_connections()
     print(welcome(settings, catalog, host, port, new_key), file=sys.stderr, flush=True)
-    uvloop.run(app.run(settings, catalog, listener))
+    uvloop.run(app.run(settings, catalog, listener, content_filter))
     return 0
 
 
@@ -66,6 +70,8 @@ def welcome(settings: Settings, catalog: Catalog, host: str, port: int, new_key:
             for entry in catalog.entries
         ),
         f"  on   metrics            {url}/api/v1/metrics",
+        _switch("speech to text", settings.transcription_url, "TRANSCRIPTION_URL"),
+        _switch("content filter", settings.content_filter_path, "CONTENT_FILTER_PATH"),
         *_about(settings, new_key),
         "",
         "Try:",
@@ -81,3 +87,7 @@ def _about(settings: Settings, new_key: str | None) -> list[str]:
     if new_key is None:
         return []
     return [f"  new  your key           {new_key}  (shown this once; kept in {settings.local_key_path})"]
+
+
+def _switch(name: str, value: object, setting: str) -> str:
+    return f"  off  {name:<18} (set {setting})" if value is None else f"  on   {name:<18} {value}"
