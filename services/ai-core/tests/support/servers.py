@@ -22,7 +22,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ai_core_service import free_port
 
 from workspace_setup import servers as installed
 
@@ -32,12 +31,31 @@ PATIENCE = 60.0
 ROLE = "neo"
 
 
+_given: set[int] = set()
+"""Ports of servers that may not have been started yet."""
+
+
+def _free_port() -> int:
+    """Below the ephemeral range, where no outgoing connection can take it meanwhile."""
+    first = 22_000 + os.getpid() * 10 % 9_000
+    for port in range(first, 32_000):
+        with socket.socket() as sock:
+            try:
+                sock.bind((HOST, port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
+    raise AssertionError("no free port")
+
+
 class Program:
     """A server process on a port that it keeps over restarts."""
 
     def __init__(self, user: str | None = None) -> None:
         """``user`` runs the process, where root must not."""
-        self.port = free_port()
+        self.port = _free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="neo-test-"))
         self._user = user
         self._process: psutil.Popen | None = None

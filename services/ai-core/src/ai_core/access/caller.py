@@ -36,6 +36,9 @@ class KeyLimits:
     concurrent_requests: int | None = None
 
 
+NO_LIMITS = KeyLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller. ``key_id`` is public: it stands in logs and metrics.

@@ -12,7 +12,9 @@ from ai_core.errors import NeoError
 
 def error_response(scope: Scope, error: NeoError) -> Response:
     """An error as a response; its code goes into the log line."""
-    exchange_of(scope).error_code = error.code
+    exchange = exchange_of(scope)
+    exchange.error_code = error.code
+    exchange.standing.note(error)
     headers = error_headers(error)
     if isinstance(error, BodyTooLarge | BodyTooSlow):
         # What is left of the body may still be on its way.

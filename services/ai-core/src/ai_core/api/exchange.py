@@ -8,6 +8,7 @@ from typing import Any
 from starlette.types import Scope
 
 from ai_core.access.caller import Caller
+from ai_core.api.rate_headers import Standing
 
 _KEY = "neo.exchange"
 STATUS_CLIENT_LEFT = 499
@@ -25,6 +26,12 @@ class Exchange:
     """The last byte of the answer has been handed to the server."""
     caller: Caller | None = None
     """Who asks; None on the few routes that are open to all, and where the key was refused."""
+    timeout: float | None = None
+    """Seconds that the caller is ready to wait; None: it does not say."""
+    standing: Standing = field(default_factory=Standing)
+    """How its key stands at its limits per minute."""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Further headers of the answer."""
     error_code: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     """Further fields of the log line: model, tokens, timings."""

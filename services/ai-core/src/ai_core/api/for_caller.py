@@ -14,8 +14,11 @@ from ai_core.inference.requests import GenerationRequest
 Request = TypeVar("Request", GenerationRequest, EmbeddingRequest)
 
 
-def for_caller(request: Request, caller: Caller, catalog: Catalog) -> Request:
-    """The request with its model, its place in the order and its owner settled.
+def for_caller(request: Request, caller: Caller, catalog: Catalog, timeout: float | None = None) -> Request:
+    """The request with its model, its place in the order, its owner and their limits settled.
+
+    Args:
+        timeout: seconds that the caller is ready to wait; None: as long as requests wait here.
 
     Raises:
         ModelNotFound: no such model, or not for this caller.
@@ -26,6 +29,8 @@ def for_caller(request: Request, caller: Caller, catalog: Catalog) -> Request:
         key_id=caller.key_id,
         fairness_key=fairness_key(caller, request.user),
         priority=caller.priority.value,
+        limits=caller.limits,
+        timeout=timeout,
     )
 
 

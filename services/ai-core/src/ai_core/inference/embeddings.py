@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ai_core.access.caller import NO_LIMITS, KeyLimits
+from ai_core.access.limits.ledger import Allowance
 from ai_core.engine.messages import Finished, Sampling, Submit
 from ai_core.errors import GenerationFailed
 from ai_core.inference.requests import Origin
@@ -28,6 +30,10 @@ class EmbeddingRequest:
     """Higher goes first."""
     key_id: str = ""
     """Of the caller's API key."""
+    limits: KeyLimits = NO_LIMITS
+    """Of that key."""
+    timeout: float | None = None
+    """Seconds that it may wait before its turn; None: as long as requests wait here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +44,8 @@ class Embeddings:
     vectors: list[memoryview[float]]
     prompt_tokens: int
     origin: Origin
+    tokens_left: Allowance | None = None
+    """How the key stands at its limit of tokens per minute, if it has one."""
 
 
 def to_submit(request: EmbeddingRequest, timeout: float) -> Submit:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
+from ai_core.access.limits.ledger import Allowance
 from ai_core.engine.messages import Delta, Finished, TokenLogprob
 from ai_core.errors import GenerationFailed
 from ai_core.inference.metrics import ModelMetrics
@@ -54,6 +55,8 @@ class Generation:
         self._logprobs: list[TokenLogprob] | None = None
         self.progress = Progress(model, answer.prompt_tokens, origin=answer.origin)
         self.completion: Completion | None = None
+        self.tokens_left: Allowance | None = None
+        """How the key stands at its limit of tokens per minute, if it has one."""
         self.before_end: Callable[[Completion], Awaitable[None]] | None = None
         """What has to be done with the answer before anybody is told that it is whole."""
 

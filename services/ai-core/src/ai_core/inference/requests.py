@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from ai_core.access.caller import NO_LIMITS, KeyLimits
 from ai_core.engine.messages import (
     ChatMessage,
     ChatOptions,
@@ -60,6 +61,10 @@ class GenerationRequest:
     """Higher goes first."""
     key_id: str = ""
     """Of the caller's API key: what is kept of answers and conversations belongs to it."""
+    limits: KeyLimits = NO_LIMITS
+    """Of that key."""
+    timeout: float | None = None
+    """Seconds that it may wait before its first token is computed; None: as long as requests wait here."""
     cache: CachePolicy = "auto"
     session_id: str | None = None
     """The conversation that ``messages`` continue; it belongs to the API key."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from ai_core.catalog.models import Catalog
@@ -18,6 +18,7 @@ from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
 from ai_core.inference.opening import OpenRequests
 from ai_core.inference.repetition.source import Repetition, SharingSource
 from ai_core.inference.requests import GenerationRequest, to_submit
+from ai_core.inference.reserving import Reserve, limits_of, reserve_nothing, tokens_in, worst_case
 from ai_core.inference.sessions.sessions import Room, Sessions
 from ai_core.inference.sources import AnswerSource, EngineSource, Query
 from ai_core.inference.tickets import Tickets
@@ -32,17 +33,20 @@ class Limits:
     max_queued: int
     request_timeout: float
     drain_timeout: float
+    max_queued_per_key: int | None = None
+    """None: a single key may take all places."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
     """What stands around the engines. Without ``repetition``, every answer is computed; without
-    ``sessions``, no request may name one."""
+    ``sessions``, no request may name one; without ``reserve``, keys may use as much as there is."""
 
     repetition: Repetition | None = None
     sessions: Sessions | None = None
     filtering: Filtering | None = None
     note_usage: NoteUsage = note_nothing
+    reserve: Reserve = reserve_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Inference:
 
         Raises:
             ModelNotFound, Overloaded, InvalidRequest, EngineUnavailable, RequestQuarantined: on entering.
+            RateLimited: on entering, when the key has used what it may.
             SessionBusy, StoreUnavailable: on entering, for requests of a session.
         """
         arrival = self._clock()
@@ -95,7 +100,7 @@ class Inference:
                 opened = answering(request)
             else:
                 assert self.sessions is not None, "a request of a session needs sessions"
-                room = Room(lambda: context_length(desk.engine), self._limits.request_timeout)
+                room = Room(lambda: context_length(desk.engine), self._patience(request))
                 opened = self.sessions.answer(request, answering, room)
             async with opened as generation:
                 yield generation
@@ -105,19 +110,22 @@ class Inference:
         self, desk: _Desk, model: str, arrival: float, request: GenerationRequest
     ) -> AsyncIterator[Generation]:
         query = Query(
-            submit=to_submit(request, self._limits.request_timeout),
+            submit=to_submit(request, self._patience(request)),
             key_id=request.key_id,
             cache=request.cache,
             variant=request.choice,
         )
-        async with desk.source.open(query) as answer:
+        reserving = self._equipment.reserve(request.key_id, limits_of(request), worst_case(request))
+        async with reserving as reservation, desk.source.open(query) as answer:
             generation = Generation(answer, model, arrival, desk.metrics, self._clock)
+            generation.tokens_left = reservation.tokens
             try:
                 yield generation
             finally:
                 desk.metrics.duration.observe(self._clock() - arrival)
                 amount = amount_of(generation.progress, request.choice)
                 self._equipment.note_usage(request.key_id, model, amount)
+                reservation.used = amount.tokens
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of some texts.
@@ -129,13 +137,23 @@ class Inference:
         entry = self.catalog.resolve(request.model)
         desk = self._desks[entry.name]
         with self.requests.enter():
-            submit = embeddings.to_submit(request, self._limits.request_timeout)
-            async with desk.source.open(Query(submit=submit, key_id=request.key_id)) as answer:
+            query = Query(
+                submit=embeddings.to_submit(request, self._patience(request)), key_id=request.key_id
+            )
+            reserving = self._equipment.reserve(request.key_id, request.limits, tokens_in(request.inputs))
+            async with reserving as reservation, desk.source.open(query) as answer:
                 try:
-                    return await embeddings.collect(answer, entry.name, len(request.inputs))
+                    found = await embeddings.collect(answer, entry.name, len(request.inputs))
+                    return replace(found, tokens_left=reservation.tokens)
                 finally:
                     desk.metrics.duration.observe(self._clock() - arrival)
-                    self._equipment.note_usage(request.key_id, entry.name, amount_read(answer))
+                    amount = amount_read(answer)
+                    self._equipment.note_usage(request.key_id, entry.name, amount)
+                    reservation.used = amount.tokens
+
+    def _patience(self, request: GenerationRequest | EmbeddingRequest) -> float:
+        """Seconds that a request may wait."""
+        return self._limits.request_timeout if request.timeout is None else request.timeout
 
     async def close(self) -> None:
         """Break off what still runs."""
@@ -143,7 +161,9 @@ class Inference:
             await source.close()
 
     def _desk(self, name: str, engine: Engine, metrics: ModelMetrics) -> _Desk:
-        tickets = Tickets(self._limits.max_sequences, self._limits.max_queued)
+        tickets = Tickets(
+            self._limits.max_sequences, self._limits.max_queued, self._limits.max_queued_per_key
+        )
         source: AnswerSource = EngineSource(engine, tickets, metrics, self._clock)
         if self._equipment.repetition is not None:
             source = self._equipment.repetition.in_front_of(source, engine, name)

@@ -93,3 +93,6 @@ class Ledger(Protocol):
 
     async def renew(self, leases: Iterable[Lease]) -> None:
         """These are still in use. One that was forgotten meanwhile (Redis was restarted) is known again."""
+
+    async def close(self) -> None:
+        """Break off what is under way; no call may follow."""

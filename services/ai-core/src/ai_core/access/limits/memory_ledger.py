@@ -105,6 +105,9 @@ class MemoryLedger:
         for lease in leases:
             self._account(lease.key_id, now).held[lease.id] = _Held(lease.tokens, now + LEASE_SECONDS)
 
+    async def close(self) -> None:
+        """What is counted goes with the process."""
+
     def _account(self, key_id: str, now: float) -> _Account:
         if now - self._swept >= SWEEP_SECONDS:
             self._sweep(now)

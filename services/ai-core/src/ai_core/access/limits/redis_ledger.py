@@ -16,7 +16,7 @@ HIT, RESERVE, SETTLE, RENEW = range(4)
 
 
 class RedisLedger:
-    """Implements :class:`.ledger.Ledger`. Needs to be closed."""
+    """Implements :class:`.ledger.Ledger`. Whoever opened the connection closes it, after the ledger."""
 
     def __init__(self, redis: RedisConnection, clock: Callable[[], float] | None = None) -> None:
         """``clock`` (seconds) goes in the place of Redis' own."""
@@ -51,7 +51,6 @@ class RedisLedger:
         await asyncio.gather(*calls)
 
     async def close(self) -> None:
-        """Let go of the connection, which goes on for others."""
         await self._scripts.close()
 
     async def _call(self, script: int, key_id: str, parts: str, *arguments: str | int) -> Any:
