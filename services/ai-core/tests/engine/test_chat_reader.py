@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import chat_templates as templates
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,15 @@ CITY = {"type": "object", "properties": {"city": {"$ref": "#/$defs/c"}}, "$defs"
 WEATHER, NOW = Tool("get_weather", "Tells the weather.", CITY), Tool("now", "Tells the time.")
 JSON_OBJECT = Grammar("json_object")
 ALL = 100_000
+
+
+class MarkedVocabulary(ByteVocabulary):
+    """Has a control token for the mark of calls, as Mistral's has."""
+
+    def encode(self, text: str, *, add_bos: bool, parse_special: bool) -> list[int]:
+        if text == "[TOOL_CALLS]":
+            return [300]
+        return super().encode(text, add_bos=add_bos, parse_special=parse_special)
 
 
 def reader(source: str) -> ChatReader:
@@ -146,6 +156,38 @@ def test_of_one_function_some_call_is_a_call_of_it() -> None:
     assert required == read(templates.HERMES, tools=[NOW], forced_tool="now")
 
 
+def test_strict_functions_get_a_grammar_that_leaves_text_and_thoughts_free() -> None:
+    strict = msgspec.structs.replace(WEATHER, strict=True)
+    prompt = read(templates.QWEN_3, tools=[NOW, strict])
+    assert prompt.grammar is not None
+    assert prompt.grammar.kind == "calls"
+    assert json.loads(prompt.grammar.text)["functions"] == [
+        {"name": "now", "schema": {"type": "object"}},
+        {"name": "get_weather", "schema": CITY},
+    ]
+    assert text_of(prompt).endswith("assistant\n"), "the model may think"
+    assert read(templates.QWEN_3, tools=[NOW, WEATHER]).grammar is None
+
+
+def test_strictness_that_cannot_be_promised_is_refused() -> None:
+    strict = ChatOptions(tools=[Tool("now", strict=True)])
+    assert reader(templates.MISTRAL).read(QUESTION, strict, None, ALL).grammar is not None
+    chats = ChatReader(ChatTemplate(templates.MISTRAL, "", ""), MarkedVocabulary())
+    with pytest.raises(ChatRefused, match="strict") as refused:
+        chats.read(QUESTION, strict, None, ALL)
+    assert refused.value.parameter == "tools"
+    required = msgspec.structs.replace(strict, tool_choice="required")
+    assert chats.read(QUESTION, required, None, ALL).grammar is not None
+
+
+def test_an_answer_cannot_have_a_form_and_perhaps_a_call() -> None:
+    with pytest.raises(ChatRefused, match="tool_choice") as refused:
+        read(templates.HERMES, grammar=JSON_OBJECT, tools=[NOW])
+    assert refused.value.parameter == "tools"
+    forced = read(templates.HERMES, grammar=JSON_OBJECT, tools=[NOW], forced_tool="now")
+    assert forced.grammar != JSON_OBJECT
+
+
 def test_an_answer_in_a_grammar_begins_at_once() -> None:
     opened = read(templates.ALWAYS_THINKING, grammar=JSON_OBJECT)
     assert text_of(opened).endswith("<think>\n\n</think>\n\n")
@@ -160,15 +202,7 @@ def test_one_call_at_most_where_calls_shall_not_be_parallel() -> None:
 
 
 def test_marks_that_are_control_tokens_are_read_in_answers_too() -> None:
-    class Vocabulary(ByteVocabulary):
-        def encode(self, text: str, *, add_bos: bool, parse_special: bool) -> list[int]:
-            return (
-                [300]
-                if text == "[TOOL_CALLS]"
-                else super().encode(text, add_bos=add_bos, parse_special=parse_special)
-            )
-
-    chats = ChatReader(ChatTemplate(templates.MISTRAL, "", ""), Vocabulary())
+    chats = ChatReader(ChatTemplate(templates.MISTRAL, "", ""), MarkedVocabulary())
     assert chats.read(QUESTION, ChatOptions(tools=[NOW]), None, ALL).reply.marks == {300: b"[TOOL_CALLS]"}
     assert chats.read(QUESTION, ChatOptions(), None, ALL).reply.marks == {}
 

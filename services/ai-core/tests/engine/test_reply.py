@@ -76,7 +76,7 @@ def test_enough_calls_end_an_answer() -> None:
     form = ReplyForm(calls=CALLS, names=frozenset({"now"}), most_calls=1)
     text = b'<tool_call>{"name": "now", "arguments": {}}'
     reply = Reply(form)
-    assert reply.push(0, text).calls == [CallPiece(0, "now"), CallPiece(0, "", "{}")]
+    assert reply.push(0, text).calls == [CallPiece(0, "now", "{}")]
     assert reply.stopped
 
 
@@ -109,7 +109,7 @@ def test_control_tokens_that_mean_something_are_read_as_their_text() -> None:
     said = [reply.push(token, piece) for token, piece in tokens]
     assert [part.reasoning for part in said if part.reasoning] == ["hm"]
     assert "".join(part.text for part in said) == "Wait."
-    assert [piece for part in said for piece in part.calls] == [CallPiece(0, "now"), CallPiece(0, "", "{}")]
+    assert [piece for part in said for piece in part.calls] == [CallPiece(0, "now", "{}")]
 
 
 def test_broken_bytes_at_the_end_are_shown_as_such() -> None:

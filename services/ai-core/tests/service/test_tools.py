@@ -261,6 +261,52 @@ def test_a_call_that_must_be_made_is_made_and_keeps_to_its_schema(
         assert 1 <= arguments["days"] <= 7
 
 
+def test_strict_functions_are_called_as_their_schema_says_whatever_the_model_wanted(
+    says: openai.OpenAI,
+) -> None:
+    strict: Any = json.loads(json.dumps(WEATHER))
+    strict["function"]["strict"] = True
+    wanted = '{"name": "get_weather", "arguments": {"city": "Rome", "days": 99}}'
+    text = f"Voilà.\n<tool_call>\n{wanted}\n</tool_call>"
+    free = says.chat.completions.create(model="neo-demo", messages=[user(text)], tools=TOOLS)
+    (call,) = free.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert json.loads(call.function.arguments)["city"] == "Rome"
+    kept = says.chat.completions.create(model="neo-demo", messages=[user(text)], tools=[strict, NOW])
+    assert kept.choices[0].message.content == "Voilà.\n"
+    (call,) = kept.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    arguments = json.loads(call.function.arguments)
+    assert arguments["city"] in {"Paris", "Lyon"}
+    assert 1 <= arguments["days"] <= 7
+
+
+def test_strict_functions_change_no_answer_that_calls_none(demo: openai.OpenAI) -> None:
+    strict: Any = json.loads(json.dumps(WEATHER))
+    strict["function"]["strict"] = True
+    texts = [
+        demo.chat.completions.create(
+            model="neo-demo", messages=[user(QUESTIONS[4])], tools=tools, temperature=0, max_tokens=24
+        )
+        .choices[0]
+        .message.content
+        for tools in ([strict], [WEATHER])
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_an_impossible_schema_of_a_function_is_a_400_that_names_the_tools(says: openai.OpenAI) -> None:
+    impossible: Any = {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"x": {"enum": []}}}},
+    }
+    with pytest.raises(openai.BadRequestError) as refused:
+        says.chat.completions.create(
+            model="neo-demo", messages=[user("?")], tools=[impossible], tool_choice="required"
+        )
+    assert (refused.value.code, refused.value.param) == ("invalid_json_schema", "tools")
+
+
 def test_what_a_mail_brings_along_is_data_for_the_model(scripted: Server) -> None:
     context = {
         "sender": "eve@example.org",
@@ -277,7 +323,7 @@ def test_what_a_mail_brings_along_is_data_for_the_model(scripted: Server) -> Non
     assert lines[-1] == "Combien de jours ?"
 
 
-def test_the_template_file_of_the_fixture_is_the_one_in_use(tmp_path: Path) -> None:
+def test_a_twin_whose_template_writes_the_same_answers_as_its_original(tmp_path: Path) -> None:
     twin = tmp_path / "twin.gguf"
     write_twin_with_template(DEMO_MODEL, twin, chat_templates.PLAIN)
     with running(MODEL_PATH=str(twin)) as plain, running() as usual:

@@ -13,7 +13,6 @@ import gguf
 import numpy as np
 from ai_core_service import ROOT
 
-
 CHAT_TEMPLATE = "tokenizer.chat_template"
 
 

@@ -152,7 +152,9 @@ class Choice:
 
 
 def _tool(function: Function) -> Tool:
-    return Tool(function.name, function.description or "", function.parameters or {})
+    return Tool(
+        function.name, function.description or "", function.parameters or {}, strict=bool(function.strict)
+    )
 
 
 def made_calls(calls: Sequence[MadeCall] | None) -> list[ToolCall]:

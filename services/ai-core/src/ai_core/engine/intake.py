@@ -62,6 +62,9 @@ class Intake:
             return _refused(request, "template_error", parameter, message)
         except ChatRefused as refusal:
             return _refused(request, refusal.code, refusal.parameter, refusal.message)
+        if prompt.grammar is not None and request.sampling.ignore_eos:
+            message = "'ignore_eos' cannot be used with an answer whose end its grammar decides"
+            return _refused(request, "invalid_parameter", "ignore_eos", message)
         return self._fit(request, parameter, prompt)
 
     def _encode(self, request: Submit) -> ChatPrompt:
@@ -82,9 +85,6 @@ class Intake:
         if unknown is not None:
             message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
             return _refused(request, "invalid_parameter", "logit_bias", message)
-        if request.grammar is not None and request.sampling.ignore_eos:
-            message = "'ignore_eos' cannot be used with an answer whose end its grammar decides"
-            return _refused(request, "invalid_parameter", "ignore_eos", message)
         return None
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:
@@ -133,7 +133,7 @@ def grammar_refused(request: Submit, reason: BadGrammar) -> Refused:
     """What the caller is told about a schema or a grammar of theirs."""
     grammar = request.grammar
     if grammar is None:
-        message = f"the call of a tool cannot be required, because of the tool's parameters: {reason}"
+        message = f"calls cannot be made to keep to the parameters of these tools: {reason}"
         return _refused(request, "invalid_json_schema", "tools", message)
     if grammar.kind == "gbnf":
         return _refused(request, "invalid_grammar", "grammar", f"the grammar cannot be used: {reason}")

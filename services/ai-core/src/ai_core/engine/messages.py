@@ -86,6 +86,8 @@ class Tool(msgspec.Struct, frozen=True):
     description: str = ""
     parameters: dict[str, Any] = {}
     """A JSON schema of an object; empty: the function takes nothing."""
+    strict: bool = False
+    """Arguments must keep to ``parameters``, also where the model decides by itself to call."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -148,7 +150,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 class Grammar(msgspec.Struct, frozen=True):
     """What an answer has to look like; the engine compiles it before it accepts the request."""
 
-    kind: Literal["json_object", "json_schema", "gbnf"]
+    kind: Literal["json_object", "json_schema", "gbnf", "calls"]
+    """``calls``: text, and calls of functions whose arguments keep to schemas; made by the engine itself."""
     text: str = ""
     """The schema as JSON text, or the grammar; empty for ``json_object``."""
 

@@ -11,6 +11,7 @@ from ai_core.residency.quarantine import Fingerprint
 
 
 def fingerprint(model: str, request: Submit) -> Fingerprint:
-    """SHA-256 of what decides a computation: model, text, sampling and grammar."""
-    computed = (model, request.messages, request.prompt, request.inputs, request.sampling, request.grammar)
+    """SHA-256 of what decides a computation: model, text, tools, sampling and grammar."""
+    text = (request.messages, request.chat, request.prompt, request.inputs)
+    computed = (model, *text, request.sampling, request.grammar)
     return hashlib.sha256(msgspec.msgpack.encode(computed)).digest()

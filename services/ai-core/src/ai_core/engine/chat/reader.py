@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from ai_core.engine.backends.port import Vocabulary
 from ai_core.engine.chat.abilities import EFFORT, THINKING_SWITCHES, Abilities
-from ai_core.engine.chat.call_forms import MARKS, CallForm
-from ai_core.engine.chat.conversation import NO_PARAMETERS, texts_in
+from ai_core.engine.chat.call_forms import MARKS, CallForm, Family
+from ai_core.engine.chat.call_grammars import required_call, strict_calls
+from ai_core.engine.chat.conversation import texts_in
 from ai_core.engine.chat.prompt import encode_chat
 from ai_core.engine.chat.reply import ReplyForm
 from ai_core.engine.chat.template import ChatTemplate
+from ai_core.engine.chat.thinking import Tags
 from ai_core.engine.messages import ChatMessage, ChatOptions, Grammar, RefusalCode, Tool
 
 
@@ -64,44 +64,57 @@ class ChatReader:
         """
         abilities = self._template.abilities
         _check_tools(abilities, messages, chat)
-        forced = _forced(chat)
-        # An answer that has to look like something begins at once: a model cannot think inside a grammar.
-        at_once = grammar is not None or forced is not None
-        variables = _variables(abilities, chat, think=False if at_once else None)
-        opening = "" if forced is None or abilities.calls is None else abilities.calls.opening(forced.name)
-        inside = False
-
-        def begin(prompt: str) -> str:
-            nonlocal inside
-            tags = abilities.thinking
-            left_open = tags is not None and tags.left_open(prompt)
-            inside = left_open and not at_once
-            closing = f"\n{tags.closing}\n\n" if tags is not None and left_open and at_once else ""
-            return closing + opening
-
+        calls = abilities.calls if chat.tools else None
+        required = None if calls is None else required_call(calls, chat)
+        # What has to look like something begins at once: a model cannot think inside such a grammar.
+        at_once = grammar is not None or required is not None
+        if required is not None:
+            grammar = required.grammar
+        elif calls is not None:
+            grammar = self._grammar_beside_calls(calls, chat.tools, grammar)
+        beginning = _Beginning(abilities.thinking, at_once, "" if required is None else required.opening)
         tokens = encode_chat(
             self._template,
             self._vocabulary,
             messages,
             tools=chat.tools,
-            variables=variables,
-            begin=begin,
+            variables=_variables(abilities, chat, think=False if at_once else None),
+            begin=beginning.follow,
             limit=limit,
         )
-        calls = abilities.calls if chat.tools else None
         reply = ReplyForm(
             thinking=abilities.thinking,
-            inside=inside,
+            inside=beginning.inside,
             calls=calls,
             names=frozenset(tool.name for tool in chat.tools),
             most_calls=None if chat.parallel_tool_calls else 1,
-            opening=opening,
-            marks=self._marks_of(calls),
+            opening=beginning.opening,
+            marks=self._thinking_marks if calls is None else self._all_marks,
         )
-        return ChatPrompt(tokens, reply, grammar if forced is None else forced.grammar(calls))
+        return ChatPrompt(tokens, reply, grammar)
 
-    def _marks_of(self, calls: CallForm | None) -> Mapping[int, bytes]:
-        return self._thinking_marks if calls is None else self._all_marks
+    def _grammar_beside_calls(
+        self, calls: CallForm, tools: Sequence[Tool], grammar: Grammar | None
+    ) -> Grammar | None:
+        """For an answer that may call functions, or not."""
+        if grammar is not None:
+            raise ChatRefused(
+                "invalid_parameter",
+                "tools",
+                "an answer whose form is given leaves no room for calls; leave 'tools' or the form out, or "
+                "set 'tool_choice' to 'none' or 'required'",
+            )
+        strict = strict_calls(calls, tools)
+        thinks = self._template.abilities.thinking is not None
+        marked = any(text in MARKS[calls.family] for text in self._mark_texts)
+        if strict is not None and (marked if calls.family is not Family.BARE else thinks):
+            raise ChatRefused(
+                "invalid_parameter",
+                "tools",
+                "'strict' can be promised for this model only where a call must be made; set 'tool_choice' "
+                "to 'required' or to a function, or leave 'strict' out",
+            )
+        return strict
 
     @cached_property
     def _thinking_marks(self) -> Mapping[int, bytes]:
@@ -113,6 +126,10 @@ class ChatReader:
         calls = self._template.abilities.calls
         return {**self._thinking_marks, **self._control_tokens(*(MARKS[calls.family] if calls else ()))}
 
+    @cached_property
+    def _mark_texts(self) -> frozenset[str]:
+        return frozenset(text.decode() for text in self._all_marks.values())
+
     def _control_tokens(self, *texts: str) -> dict[int, bytes]:
         """Those of these texts that this vocabulary has as a token without a text of its own."""
         found = {}
@@ -123,29 +140,22 @@ class ChatReader:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Forced:
-    """A call that must be made: of one function, or of any."""
+@dataclass(slots=True)
+class _Beginning:
+    """How the answer begins, decided by how the prompt ends."""
 
-    tools: Sequence[Tool]
-    name: str | None
+    tags: Tags | None
+    at_once: bool
+    opening: str
+    inside: bool = False
+    """The prompt has opened the thoughts, and they go on in the answer."""
 
-    def grammar(self, form: CallForm | None) -> Grammar:
-        """What follows the call's opening."""
-        if self.name is not None or form is None:
-            return _schema(_parameters(self.tools[0]))
-        choices = [
-            _call_schema(tool, form.arguments_key, f"#/anyOf/{index}/properties/{form.arguments_key}")
-            for index, tool in enumerate(self.tools)
-        ]
-        return _schema({"anyOf": choices})
-
-
-def _forced(chat: ChatOptions) -> _Forced | None:
-    tools = [tool for tool in chat.tools if chat.forced_tool in {"", tool.name}]
-    if chat.forced_tool or (chat.tool_choice == "required" and len(tools) == 1):
-        return _Forced(tools, tools[0].name)
-    return _Forced(tools, None) if chat.tool_choice == "required" and tools else None
+    def follow(self, prompt: str) -> str:
+        """What stands behind the prompt that the template wrote."""
+        if self.tags is None or not self.tags.left_open(prompt):
+            return self.opening
+        self.inside = not self.at_once
+        return self.opening if self.inside else f"\n{self.tags.closing}\n\n{self.opening}"
 
 
 def _check_tools(abilities: Abilities, messages: Sequence[ChatMessage], chat: ChatOptions) -> None:
@@ -195,34 +205,3 @@ def _variables(
 
 def _no_effort(message: str) -> ChatRefused:
     return ChatRefused("template_option_not_supported", "reasoning_effort", message)
-
-
-def _parameters(tool: Tool) -> dict[str, Any]:
-    return tool.parameters or NO_PARAMETERS
-
-
-def _schema(schema: dict[str, Any]) -> Grammar:
-    return Grammar("json_schema", json.dumps(schema, ensure_ascii=False))
-
-
-def _call_schema(tool: Tool, arguments_key: str, place: str) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"name": {"const": tool.name}, arguments_key: _moved(_parameters(tool), place)},
-        "required": ["name", arguments_key],
-        "additionalProperties": False,
-    }
-
-
-def _moved(schema: Any, place: str) -> Any:
-    """A schema that stands at this place of another: its references begin there."""
-    if isinstance(schema, list):
-        return [_moved(entry, place) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: place + entry.removeprefix("#")
-        if key == "$ref" and isinstance(entry, str) and entry.startswith("#")
-        else _moved(entry, place)
-        for key, entry in schema.items()
-    }

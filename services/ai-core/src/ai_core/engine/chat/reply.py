@@ -106,6 +106,9 @@ class Reply:
                 break
             if isinstance(segment, str):
                 text += self._stop.push(segment.encode())
+            elif calls and calls[-1].index == segment.index:
+                last = calls[-1]
+                calls[-1] = CallPiece(last.index, last.name, last.arguments + segment.arguments)
             else:
                 calls.append(segment)
         return Said(text, reasoning, calls)

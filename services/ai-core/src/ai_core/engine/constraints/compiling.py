@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
-from ai_core.engine.constraints import gbnf, json_schema
+from ai_core.engine.constraints import calls, gbnf, json_schema
 from ai_core.engine.constraints.bad_grammar import BadGrammar
 from ai_core.engine.messages import Grammar
 
@@ -63,6 +63,8 @@ def translate(grammar: Grammar) -> str:
             schema = parse_schema(grammar.text)
             json_schema.check(schema)
             return from_schema(schema)
+        case "calls":
+            return _head() + calls.to_lark(grammar.text, _inline)
 
 
 def parse_schema(text: str) -> Any:
@@ -77,10 +79,15 @@ def parse_schema(text: str) -> Any:
 
 def from_schema(schema: Any) -> str:
     """A checked schema in the compiler's notation."""
+    return f"{_head()}start: {_inline(schema)}\n"
+
+
+def _inline(schema: Any) -> str:
+    """A checked schema as a part of a rule."""
     options = {"x-guidance": {"whitespace_pattern": WHITE_SPACE}}
     if isinstance(schema, bool):
         schema = {} if schema else {"enum": []}
-    return f"{_head()}start: %json {json.dumps(options | schema, ensure_ascii=False)}\n"
+    return f"%json {json.dumps(options | schema, ensure_ascii=False)}"
 
 
 def compile_grammar(tokenizer: LLTokenizer, text: str) -> LLMatcher:
