@@ -123,6 +123,28 @@ async def test_a_revoked_key_stays_revoked_since_then_and_is_not_rotated(keys: K
     assert not await keys.rotate("unknown", "c" * 64, NOW, None)
 
 
+async def test_a_change_by_somebody_else_is_seen_by_the_next_look(address: str, keys: KeyRepository) -> None:
+    other_process = Database(database_url(address))
+    others = KeyRepository(other_process)
+    for number in range(3):
+        await others.add(record(f"key{number}"))
+        assert await keys.find(f"key{number}")
+        await others.revoke(f"key{number}", NOW)
+        found = await keys.find(f"key{number}")
+        assert found is not None
+        assert found.revoked_at == NOW
+    await other_process.close()
+
+
+async def test_looks_go_on_while_somebody_writes(database: Database, keys: KeyRepository) -> None:
+    await keys.add(record())
+    async with database.writing() as connection:
+        await connection.execute(text("UPDATE api_keys SET name = 'other'"))
+        found = await keys.find("abcdefghij")
+        assert found is not None
+        assert found.name == record().name
+
+
 async def test_usable_keys_are_neither_revoked_nor_expired(keys: KeyRepository) -> None:
     assert not await keys.any_usable(NOW)
     await keys.add(record("revoked", revoked_at=NOW))
@@ -221,6 +243,8 @@ async def test_a_file_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> No
     database = Database(database_url(f"sqlite:///{tmp_path}/x.db"))
     with pytest.raises(StorageUnavailable):
         await database.ping()
+    with pytest.raises(StorageUnavailable):
+        await KeyRepository(database).find("abcdefghij")
     await database.close()
 
 

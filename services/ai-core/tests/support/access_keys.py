@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ai_core.access.administration import KeyAdministration, local_wish
+from ai_core.access.administration import local_wish
 from ai_core.access.assembly import Access, access_over
 from ai_core.access.keys import PresentedKey, new_key
 from ai_core.config import Settings
 from ai_core.storage.database import Database, database_url
-from ai_core.storage.keys import KeyRepository
 from ai_core.storage.migrations import upgrade
 
 KEY: PresentedKey = new_key()
@@ -29,25 +28,37 @@ HEADER_LINE = f"X-API-Key: {KEY}\r\n"
 _template: bytes | None = None
 
 
-async def open_access(folder: Path, settings: Settings | None = None) -> Access:
+async def open_access(folder: Path) -> Access:
     """Access over a fresh database in a folder, which knows :data:`KEY`. Close its ``database`` after use."""
     global _template  # noqa: PLW0603 - migrating a database for each test would take longer than the tests
     path = folder / "ai-core.db"
     if _template is None:
-        await upgrade(database_url(f"sqlite:///{path}"))
-        database = Database(database_url(f"sqlite:///{path}"))
-        await KeyAdministration(KeyRepository(database)).create(local_wish(), KEY)
-        await database.close()
+        await _fill(f"sqlite:///{path}")
         _template = path.read_bytes()
     path.write_bytes(_template)
-    return access_over(Database(database_url(f"sqlite:///{path}")), settings or Settings.load({}))
+    return _over(f"sqlite:///{path}")
+
+
+async def _fill(address: str) -> None:
+    await upgrade(database_url(address))
+    access = _over(address)
+    await access.keys.create(local_wish(), KEY)
+    await access.database.close()
+
+
+def _over(address: str) -> Access:
+    return access_over(Database(database_url(address)), Settings.load({}))
 
 
 @asynccontextmanager
-async def temporary_access(settings: Settings | None = None) -> AsyncIterator[Access]:
-    """Access over a database that is gone afterwards."""
+async def temporary_access(address: str | None = None) -> AsyncIterator[Access]:
+    """Access over a database that is gone afterwards, or over an empty one that is given."""
     with tempfile.TemporaryDirectory(prefix="neo-test-") as folder:
-        access = await open_access(Path(folder), settings)
+        if address is None:
+            access = await open_access(Path(folder))
+        else:
+            await _fill(address)
+            access = _over(address)
         try:
             yield access
         finally:

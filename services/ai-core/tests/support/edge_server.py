@@ -23,13 +23,18 @@ from uvicorn.server import ServerState
 from ai_core.access.administration import KeyWish
 from ai_core.access.assembly import Access
 from ai_core.access.caller import Scope
+from ai_core.access.limits.ledger import Ledger
+from ai_core.access.limits.limiter import Limiter
+from ai_core.access.limits.memory_ledger import MemoryLedger
+from ai_core.access.limits.metrics import LimitMetrics
 from ai_core.api.application import create_application
 from ai_core.api.context import ApiContext
 from ai_core.api.server import configuration
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.catalog.revision import Revision
-from ai_core.engine.messages import CallPiece, Delta, Finished, Ready, Stats, Submit
+from ai_core.engine.messages import CallPiece, Delta, Finished, Ready, Stats, Submit, TokenLogprob
 from ai_core.errors import EngineUnavailable, NeoError
+from ai_core.inference.batches.archive import Batches
 from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
 from ai_core.inference.metrics import AnswerMetrics
@@ -40,6 +45,7 @@ from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.inference.sessions.archive import Archive
 from ai_core.inference.sessions.sessions import Sessions
 from ai_core.residency.recovery import Cause
+from ai_core.storage.batches import BatchRepository
 from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.sealing import PlainSeal
@@ -102,6 +108,12 @@ class FakeAnswer:
         for text in texts:
             self._tokens += 1
             self._events.put_nowait(Delta(1, text, 1))
+        return self
+
+    def weigh(self, text: str, *entries: TokenLogprob) -> FakeAnswer:
+        """Text with the log probabilities of its tokens."""
+        self._tokens += len(entries)
+        self._events.put_nowait(Delta(1, text, len(entries), list(entries)))
         return self
 
     def think(self, *thoughts: str) -> FakeAnswer:
@@ -285,11 +297,13 @@ def make_context(
     *,
     filtering: Filtering | None = None,
     store: KeyValueStore | None = None,
+    ledger: Ledger | None = None,
     **more: Any,
 ) -> ApiContext:
     """``more`` are further fields of the context."""
     store = EmbeddedStore(10_000_000) if store is None else store
     registry = CollectorRegistry()
+    limiter = Limiter(ledger or MemoryLedger(), access.usage, LimitMetrics(registry))
     engines = {"fake-model": engine}
     registry.register(EngineCollector(engines))
     catalog = Catalog([ModelEntry("fake-model", Path("fake.gguf"), aliases=("fake-alias",))])
@@ -304,12 +318,15 @@ def make_context(
                 sessions=Sessions(Archive(store, PlainSeal(), ttl=1000.0), max_turns=20),
                 note_usage=access.usage.note,
                 filtering=filtering,
+                reserve=limiter.reserve,
             ),
         ),
         engines=engines,
         registry=registry,
         access=access,
+        limiter=limiter,
         max_body_bytes=max_body_bytes,
+        batches=Batches(BatchRepository(access.database), PlainSeal()),
         version="0.0.0",
         **more,
     )

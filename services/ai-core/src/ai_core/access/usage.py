@@ -108,6 +108,8 @@ class UsageLedger:
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await stop.wait()
             await self._flush_and_tell()
+        # What was counted while the last write was under way.
+        await self._flush_and_tell()
 
     async def _flush_and_tell(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Nobody passes without a key: authentication before anything else looks at a request."""
+"""Nobody passes without a key, nor more often than the key may: before anything else looks at a request."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ai_core.access.authenticator import Authenticator
 from ai_core.access.caller import Caller
+from ai_core.access.limits.limiter import Limiter
 from ai_core.api.answering import unexpected_error
+from ai_core.api.deadline import timeout_in
 from ai_core.api.error_response import error_response
 from ai_core.api.exchange import exchange_of
+from ai_core.api.inner import vouched_caller
 from ai_core.api.route_access import DeclaredRoute, RouteAccess, RouteTable
 from ai_core.errors import Forbidden, NeoError, Unauthorized
 
@@ -20,9 +23,12 @@ ANY_KEY = RouteAccess()
 class Gate:
     """Around the whole application. The caller is noted on the exchange; the router comes after."""
 
-    def __init__(self, app: ASGIApp, authenticator: Authenticator, table: RouteTable) -> None:
+    def __init__(
+        self, app: ASGIApp, authenticator: Authenticator, limiter: Limiter, table: RouteTable
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._limiter = limiter
         self._table = table
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,12 +36,12 @@ class Gate:
             await self._websocket(scope, receive, send)
             return
         route = self._table.find(get_route_path(scope), scope["method"])
+        if route is not None:
+            # For the log and the metrics; where the request gets through, the router sets its own.
+            scope["route"] = route
         try:
             await self._admit(scope, route)
         except NeoError as error:
-            if route is not None:
-                # For the log and the metrics; the router would have set it.
-                scope["route"] = route
             await error_response(scope, error)(scope, receive, send)
         except Exception:
             apology = unexpected_error(exchange_of(scope).request_id)
@@ -50,7 +56,7 @@ class Gate:
             return
         exchange = exchange_of(scope)
         try:
-            caller = await self._authenticator.authenticate(
+            caller = vouched_caller(scope) or await self._authenticator.authenticate(
                 scope["headers"], scope["client"], basic=access.browser
             )
         except Unauthorized as error:
@@ -58,7 +64,9 @@ class Gate:
             raise
         exchange.caller = caller
         exchange.facts["key_id"] = caller.key_id
+        exchange.standing.requests = await self._limiter.admit(caller)
         check_scope(caller, access)
+        exchange.timeout = timeout_in(scope["headers"])
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._table.find(get_route_path(scope), "")

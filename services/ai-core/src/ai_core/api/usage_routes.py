@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -72,9 +72,7 @@ def question_of(parameters: Mapping[str, str], caller: Caller, today: date) -> Q
     if key_id != caller.key_id and not caller.may(Scope.ADMIN):
         raise Forbidden("Another key's usage needs the scope 'admin'. Leave 'key_id' out for your own.")
     last = _day(parameters, "to") or today
-    first = _day(parameters, "from") or max(last, date.min + timedelta(days=DEFAULT_DAYS)) - timedelta(
-        days=DEFAULT_DAYS - 1
-    )
+    first = _day(parameters, "from") or date.fromordinal(max(1, last.toordinal() - DEFAULT_DAYS + 1))
     if not 0 <= (last - first).days < MAX_DAYS:
         raise InvalidRequest(
             f"'from' is not after 'to', and at most {MAX_DAYS} days are told at once.", parameter="from"

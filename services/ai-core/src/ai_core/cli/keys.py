@@ -27,6 +27,7 @@ from ai_core.config import Settings
 from ai_core.errors import NeoError
 from ai_core.storage.database import DatabaseAddressError
 from ai_core.storage.keys import KeyRecord
+from servicekit import logging
 from servicekit.settings import SettingsError
 
 EXIT_REFUSED = 1
@@ -114,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
     """Run one action. Returns 0, 1 if it was refused, 2 if the settings or the database do not allow it."""
     try:
         settings = Settings.load(os.environ, ENV_FILE)
+        logging.configure("warning", settings.log_format)
         return asyncio.run(_with_keys(settings, options))
     except SettingsError as error:
         return complain(*error.lines)

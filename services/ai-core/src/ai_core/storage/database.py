@@ -6,15 +6,17 @@ Everything that a database which is down, overloaded or out of reach raises beco
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, RowMapping, Select, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from ai_core.errors import StorageUnavailable
 from ai_core.storage.failures import UNAVAILABLE, is_lost_connection, means_unavailable
@@ -80,8 +82,13 @@ class Database:
         command_seconds: float = COMMAND_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``command_seconds`` bounds each statement, waiting for other writers included."""
+        """``command_seconds`` bounds each statement, waiting for other writers included.
+
+        Raises:
+            DatabaseAddressError: the folder of an SQLite file cannot be made.
+        """
         self._engine = _create_engine(url, command_seconds)
+        self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
         self._pause_until = 0.0
@@ -110,6 +117,19 @@ class Database:
             async with self._engine.begin() as connection:
                 yield connection
 
+    async def first(self, statement: Select[Any], parameters: Mapping[str, Any]) -> RowMapping | None:
+        """The first row of a short query, as quickly as it can be had: for what every request asks.
+
+        Raises:
+            StorageUnavailable: the database is down or does not answer in time.
+        """
+        if self._at_once is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                return self._at_once.first(statement, parameters)
+            # Somebody cleans up the file just now: wait for them elsewhere than in the event loop.
+        async with self.reading() as connection:
+            return (await connection.execute(statement, parameters)).mappings().first()
+
     def _watch(self) -> _Watch:
         return _Watch(self)
 
@@ -122,6 +142,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._at_once is not None:
+            self._at_once.close()
         await self._engine.dispose()
 
     def _enter(self) -> None:
@@ -137,6 +159,42 @@ class Database:
             self._pause_until = 0.0
         elif means_unavailable(error) and is_lost_connection(error):
             self._pause_until = self._clock() + PAUSE_SECONDS
+
+
+class AtOnce:
+    """SQLite in the event loop's own thread.
+
+    Looking up one row takes some 50 µs, less than each of the seven times that asking a thread of its
+    own would hand over the interpreter. In WAL mode, a reader does not wait for writers.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self._engine = create_engine(
+            url.set(drivername="sqlite+pysqlite"),
+            poolclass=StaticPool,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            # No waiting, whatever it would be for.
+            connect_args={"timeout": 0, "check_same_thread": False},
+        )
+        self._connection: Connection | None = None
+
+    def first(self, statement: Select[Any], parameters: Mapping[str, Any]) -> RowMapping | None:
+        """The first row. Raises SQLAlchemyError; the next call begins anew then."""
+        try:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            return self._connection.execute(statement, parameters).mappings().first()
+        except SQLAlchemyError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._engine.dispose()
 
 
 class _Watch:
@@ -177,7 +235,13 @@ def _create_engine(url: URL, command_seconds: float) -> AsyncEngine:
 
 def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
     assert url.database is not None
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseAddressError(
+            f"DATABASE_URL: the folder {folder} cannot be made ({error.strerror})."
+        ) from error
     engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,

@@ -55,8 +55,7 @@ class KeyRepository:
 
     async def find(self, key_id: str) -> KeyRecord | None:
         """The key as it is stored at this moment, revoked or expired ones too."""
-        async with self._database.reading() as connection:
-            row = (await connection.execute(_FIND, {"key_id": key_id})).mappings().first()
+        row = await self._database.first(_FIND, {"key_id": key_id})
         return None if row is None else _record(row)
 
     async def all(self) -> list[KeyRecord]:

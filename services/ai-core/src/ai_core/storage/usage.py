@@ -53,7 +53,9 @@ class Amount:
 AMOUNTS = ("requests", "prompt_tokens", "completion_tokens", "cached_prompt_tokens", "cached_answers")
 
 _TOKENS = select(
-    func.coalesce(func.sum(usage_by_day.c.prompt_tokens + usage_by_day.c.completion_tokens), 0)
+    func.coalesce(func.sum(usage_by_day.c.prompt_tokens + usage_by_day.c.completion_tokens), 0).label(
+        "tokens"
+    )
 ).where(usage_by_day.c.key_id == bindparam("key_id"), usage_by_day.c.day == bindparam("day"))
 
 
@@ -81,8 +83,8 @@ class UsageRepository:
 
     async def tokens_of_day(self, key_id: str, day: date) -> int:
         """Prompt and completion tokens of one key on one day, as far as they are written."""
-        async with self._database.reading() as connection:
-            return int((await connection.execute(_TOKENS, {"key_id": key_id, "day": day})).scalar_one())
+        row = await self._database.first(_TOKENS, {"key_id": key_id, "day": day})
+        return 0 if row is None else int(row["tokens"])
 
     async def between(self, key_id: str, first: date, last: date) -> dict[UsageKey, Amount]:
         """What one key has used from one day to another, both included; by day and model."""

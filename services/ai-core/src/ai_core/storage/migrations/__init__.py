@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from sqlalchemy import URL, Connection, text
 
 from ai_core.storage.database import Database
+from servicekit.logging import get_logger
 
 HERE = Path(__file__).parent
 MIGRATION_SECONDS = 600.0
 """For one statement, or until another replica has migrated."""
 LOCK_NUMBER = 0x6E656F  # "neo"
 """PostgreSQL's advisory lock that one replica holds while it migrates."""
+
+log = get_logger(__name__)
 
 
 def configuration() -> Config:
@@ -46,6 +51,15 @@ def _upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         # Ends with the transaction. In SQLite, the transaction is a lock already.
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
+    # It tells at every start how it works.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    before = _revision(connection)
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    if (after := _revision(connection)) != before:
+        log.info("database migrated", before=before, after=after)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
