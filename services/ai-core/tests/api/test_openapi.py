@@ -15,12 +15,18 @@ from openapi_file import PATH, current_text
 from ai_core.api.description.answer_fields import ANSWER_FIELDS
 from ai_core.api.description.document import example_of, operations
 from ai_core.api.description.request_fields import REQUEST_FIELDS
-from ai_core.api.description.routes import PARAMETERS, ROUTES
+from ai_core.api.description.routes import PARAMETERS, REQUEST_HEADERS, ROUTES
 from ai_core.api.errors import STATUS
 
 DOCUMENT: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 OPERATIONS = dict(operations(DOCUMENT))
+
+
+def parameters(operation: Any) -> list[Any]:
+    named = DOCUMENT["components"]["parameters"]
+    given = operation.get("parameters", ())
+    return [named[one["$ref"].split("/")[-1]] if "$ref" in one else one for one in given]
 
 
 def valid(schema: Any, value: Any) -> None:
@@ -62,8 +68,8 @@ def test_no_words_are_left_over() -> None:
     used = {name for one, field, _ in fields() for name in (field, f"{one}.{field}")}
     assert (REQUEST_FIELDS.keys() | ANSWER_FIELDS.keys()) - used == set()
     assert ROUTES.keys() == OPERATIONS.keys()
-    named = {one["name"] for operation in OPERATIONS.values() for one in operation.get("parameters", ())}
-    assert PARAMETERS.keys() == named
+    named = {one["name"] for operation in OPERATIONS.values() for one in parameters(operation)}
+    assert PARAMETERS.keys() | REQUEST_HEADERS.keys() == named
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -71,7 +77,7 @@ def test_a_route_says_what_it_takes_and_gives(name: str) -> None:
     operation = OPERATIONS[name]
     assert operation["summary"]
     assert operation["description"]
-    for parameter in operation.get("parameters", ()):
+    for parameter in parameters(operation):
         assert parameter["description"]
         valid(parameter["schema"], parameter["example"])
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
@@ -87,6 +93,9 @@ def test_a_route_says_what_it_takes_and_gives(name: str) -> None:
     for status, response in operation["responses"].items():
         assert response["description"]
         assert response["headers"]["X-Request-ID"]
+        for content in response.get("content", {}).values():
+            if "example" in content:
+                valid(content["schema"], content["example"])
         assert (status == "204") is not bool(response.get("content"))
 
 

@@ -30,8 +30,10 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-START = """window.ui = SwaggerUIBundle({
-  url: "openapi.json",
+START = """// Whoever opened this page with a key in its address may load nothing relative to that address.
+const page = location.origin + location.pathname;
+window.ui = SwaggerUIBundle({
+  url: new URL("openapi.json", page).href,
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,

@@ -11,16 +11,19 @@ from pydantic.json_schema import models_json_schema
 from ai_core.api.description.answer_fields import ANSWER_FIELDS
 from ai_core.api.description.request_fields import REQUEST_FIELDS, FieldText
 from ai_core.api.description.routes import (
+    ERROR_EXAMPLES,
     ERRORS,
     KEYED_ERRORS,
     OPEN_ERRORS,
     PARAMETERS,
+    REQUEST_HEADERS,
     ROUTES,
     SHAPES,
     STREAM,
     TAGS,
     RouteText,
 )
+from ai_core.api.errors import error_type
 
 Json = dict[str, Any]
 REFERENCE = "#/components/schemas/{model}"
@@ -43,6 +46,7 @@ def complete(document: Json, request_shapes: Json) -> None:
     _describe_fields(answer_shapes, ANSWER_FIELDS)
     document["components"]["schemas"] = dict(sorted((request_shapes | answer_shapes).items()))
     document["components"]["headers"] = HEADERS
+    document["components"]["parameters"] = REQUEST_HEADERS
     for name, operation in operations(document):
         _describe_operation(operation, ROUTES.get(name), keyed=operation.get("security") != [])
 
@@ -88,6 +92,9 @@ def _describe_operation(operation: Json, text: RouteText | None, *, keyed: bool)
     if text is None:
         return
     operation["description"] = text.text
+    if keyed:
+        headers = [{"$ref": f"#/components/parameters/{name}"} for name in REQUEST_HEADERS]
+        operation["parameters"] = operation.get("parameters", []) + headers
     if text.examples:
         (body,) = operation["requestBody"]["content"].values()
         body["examples"] = {name: {"value": value} for name, value in text.examples.items()}
@@ -128,7 +135,14 @@ def _error(status: int) -> Json:
     return {
         "description": ERRORS[status],
         "headers": _headers(*further),
-        "content": {"application/json": {"schema": _reference("ErrorBody")}},
+        "content": {"application/json": {"schema": _reference("ErrorBody"), "example": _error_example(status)}},
+    }
+
+
+def _error_example(status: int) -> Json:
+    code, message, parameter = ERROR_EXAMPLES[status]
+    return {
+        "error": {"message": message, "type": error_type(status), "param": parameter, "code": code},
     }
 
 

@@ -224,6 +224,31 @@ ERRORS: dict[int, str] = {
     503: "The engine, the database or the server itself cannot serve this now: come back after Retry-After.",
     504: "The request waited longer than its deadline allows.",
 }
+ERROR_EXAMPLES: dict[int, tuple[str, str, str | None]] = {
+    400: ("invalid_value", "'temperature' should be less than or equal to 2.", "temperature"),
+    401: ("invalid_api_key", "The API key is not valid. Check that it was copied as a whole.", None),
+    403: (
+        "insufficient_scope",
+        "This API key does not have the scope 'generate', which is needed here.",
+        None,
+    ),
+    404: ("model_not_found", "There is no model 'neo'. There are: neo-demo.", "model"),
+    408: ("body_too_slow", "The body did not arrive within 60 seconds.", None),
+    409: ("session_busy", "Another request to this conversation is still being answered.", "session_id"),
+    413: ("body_too_large", "The body is larger than 2097152 bytes, the limit of this server.", None),
+    415: (
+        "unsupported_media_type",
+        "Send the body as JSON, with the header 'Content-Type: application/json'.",
+        None,
+    ),
+    429: ("rate_limit_exceeded", "This API key may send 60 requests a minute. Try again in 3 seconds.", None),
+    500: ("generation_failed", "The answer broke off. Try again.", None),
+    501: ("not_configured", "The operator has not switched this on.", None),
+    502: ("upstream_error", "The server that this needs answered with nonsense.", None),
+    503: ("engine_unavailable", "The model is being loaded. Try again soon.", None),
+    504: ("deadline_exceeded", "The request waited longer than its timeout allows.", None),
+}
+"""A code, a message and the field concerned."""
 KEYED_ERRORS = (400, 401, 403, 429, 500, 503)
 """Of every route that needs a key."""
 OPEN_ERRORS = (400, 500)
@@ -237,6 +262,24 @@ PARAMETERS: dict[str, tuple[str, Any]] = {
     "to": ("The last day (UTC); today by default.", "2026-01-31"),
     "limit": ("At most so many entries.", 20),
 }
+REQUEST_HEADERS: dict[str, Any] = {
+    "X-Request-ID": {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "An id of yours for this request: up to 128 printable characters. It is returned and "
+        "stands in the server's log.",
+        "schema": {"type": "string"},
+        "example": "order-4711",
+    },
+    "X-Request-Timeout": {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "description": "How long you are ready to wait for the first token, in seconds, up to 3600.",
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,2}([.][0-9]{1,3})?$"},
+        "example": "30",
+    },
+}
+"""What every route takes that needs a key."""
 TAGS: dict[str, str] = {
     "native": "Our own routes.",
     "OpenAI": "What works with OpenAI's client libraries works here.",
