@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -78,19 +79,32 @@ async def revoked_key(server: Server) -> str:
     return key
 
 
+async def wrong_keys(server: Server) -> dict[str, str]:
+    return {
+        "empty": "",
+        "nonsense": "nonsense",
+        "foreign letters": "é",
+        "unknown": str(new_key()),
+        "wrong secret": str(replace(new_key(), id=KEY.id)),
+        "expired": await expired_key(server),
+        "revoked": await revoked_key(server),
+    }
+
+
 async def test_no_route_opens_without_a_valid_key(server: Server) -> None:
+    keys = await wrong_keys(server)
     wrong = {
         "none": {},
-        "empty": {"X-API-Key": ""},
-        "nonsense": {"X-API-Key": "nonsense"},
-        "unknown": {"X-API-Key": str(new_key())},
-        "wrong secret": {"Authorization": f"Bearer {replace(new_key(), id=KEY.id)}"},
-        "expired": {"X-API-Key": await expired_key(server)},
-        "revoked": {"Authorization": f"Bearer {await revoked_key(server)}"},
-        "basic": {"Authorization": "Basic " + base64.b64encode(b"me:" + str(new_key()).encode()).decode()},
+        **{what: {"X-API-Key": key.encode()} for what, key in keys.items()},
+        **{
+            f"{what} as a token": {"Authorization": f"Bearer {key}".strip().encode()}
+            for what, key in keys.items()
+        },
+        "basic": {"Authorization": b"Basic " + base64.b64encode(f"me:{new_key()}".encode())},
     }
     tried = 0
-    for path in {path_of(route) for route in routes_of(server)} | {"/", "/nowhere", "/api/v1/%2e%2e/livez"}:
+    paths = {path_of(route) for route in routes_of(server)}
+    for path in paths | {"/", "/nowhere", "/api/v1/%2e%2e/livez"}:
         for method in METHODS:
             for what, headers in wrong.items():
                 response = await server.anonymous.request(method, path, headers=headers)
@@ -136,6 +150,21 @@ async def test_the_walk_knows_every_route_that_the_application_has(server: Serve
     assert {"/docs", "/openapi.json"} <= known
 
 
+async def test_no_websocket_opens_with_a_wrong_key(server: Server) -> None:
+    keys = await wrong_keys(server) | {"wrong scope": await server.new_key(*(set(Scope) - {Scope.GENERATE}))}
+    sockets = [route for route in routes_of(server) if not route.methods]
+    assert sockets
+    for route in sockets:
+        for what, key in keys.items():
+            if key:
+                refused = await websocket(server.application, route.path, [(b"x-api-key", key.encode())])
+                assert refused[0] in {"websocket.close", "websocket.http.response.start"}, (route.path, what)
+            messages = [{"type": "auth", "key": key}, {"type": "chat", "id": "1", "prompt": "Hello"}]
+            said = await websocket(server.application, route.path, [], messages)
+            assert (said[0], said[-1]) == ("websocket.accept", "websocket.close"), (route.path, what)
+    assert not server.engine.requests
+
+
 @pytest.mark.parametrize("path", ["/api/v1/chat", "/api/v1/health", "/nowhere", "/livez"])
 async def test_a_websocket_is_closed_wherever_no_route_takes_one(server: Server, path: str) -> None:
     """Without a key and with one: HTTP routes and unknown paths are no WebSockets."""
@@ -143,12 +172,19 @@ async def test_a_websocket_is_closed_wherever_no_route_takes_one(server: Server,
         assert await websocket(server.application, path, headers) == ["websocket.close"]
 
 
-async def websocket(application: Any, path: str, headers: list[tuple[bytes, bytes]]) -> list[str]:
-    """The kinds of messages with which an application answers to a WebSocket."""
+async def websocket(
+    application: Any,
+    path: str,
+    headers: list[tuple[bytes, bytes]],
+    messages: Sequence[dict[str, str]] = (),
+) -> list[str]:
+    """The kinds of messages with which an application answers to a WebSocket that says this and leaves."""
     sent: list[str] = []
+    texts = [{"type": "websocket.receive", "text": json.dumps(message)} for message in messages]
+    events = iter([{"type": "websocket.connect"}, *texts])
 
     async def receive() -> Message:
-        return {"type": "websocket.connect"}
+        return next(events, {"type": "websocket.disconnect", "code": 1000})
 
     async def send(message: Message) -> None:
         sent.append(message["type"])
@@ -159,6 +195,7 @@ async def websocket(application: Any, path: str, headers: list[tuple[bytes, byte
         "headers": headers,
         "client": ("192.0.2.1", 1),
         "root_path": "",
+        "extensions": {"websocket.http.response": {}},
     }
     await application(scope | {"query_string": b"", "subprotocols": []}, receive, send)
     return sent
