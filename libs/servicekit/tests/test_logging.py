@@ -55,7 +55,7 @@ def test_uvicorn_speaks_through_the_same_handler(stream: io.StringIO) -> None:
     logging.getLogger("uvicorn").handlers = [logging.StreamHandler(io.StringIO())]
     logging.getLogger("uvicorn.access").propagate = False
     configure("info", "json", stream)
-    logging.getLogger("uvicorn.error").info("Started server process [%d]", 7)
+    logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7)
     logging.getLogger("uvicorn.access").info("GET /livez")
     assert [line["event"] for line in lines(stream)] == ["Started server process [7]", "GET /livez"]
 
@@ -133,3 +133,11 @@ def test_levels_are_read_in_either_case() -> None:
     assert level.validate_python("INFO") == "info"
     with pytest.raises(ValidationError):
         level.validate_python("loud")
+
+
+def test_a_library_says_nothing_at_debug_and_uvicorn_not_who_connects(stream: io.StringIO) -> None:
+    configure("debug", stream=stream)
+    logging.getLogger("aiosqlite").debug("executing INSERT ... ('secret')")
+    logging.getLogger("uvicorn.error").info('192.0.2.1:46638 - "WebSocket /ws" [accepted]')
+    get_logger("ours").debug("heard")
+    assert [line["event"] for line in map(json.loads, stream.getvalue().splitlines())] == ["heard"]

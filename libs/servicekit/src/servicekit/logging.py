@@ -1,6 +1,7 @@
 """Structured logs: one line per event, as JSON or for a person at a console.
 
 Everything ends in one handler: our own events, uvicorn's, any library's, and Python's warnings.
+Libraries have no say at `debug`: what they write there holds keys and what people wrote.
 Inside `request_context` every line carries the request's id. A traceback shows no values of
 variables, because those hold what people wrote.
 """
@@ -24,8 +25,8 @@ def _lower(value: object) -> object:
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 
-# At `info` these write each URL they call, and a URL may hold a token.
-QUIET_LOGGERS = ("httpx", "httpcore", "httpx2", "httpcore2")
+# At `info` these write each URL they call, and a URL may hold a token; or who opens a WebSocket.
+QUIET_LOGGERS = ("httpx", "httpcore", "httpx2", "httpcore2", "uvicorn.error")
 # uvicorn gives these handlers of their own unless it is started with log_config=None.
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 
@@ -43,6 +44,7 @@ def configure(level: LogLevel = "info", format: LogFormat = "json", stream: Text
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(_is_no_chatter)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_common_processors(),
@@ -75,6 +77,12 @@ def request_context(request_id: str) -> Iterator[None]:
     """Put the request's id on every line that this task, and those it starts, log meanwhile."""
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         yield
+
+
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    """Whether a line may go out: at `debug`, libraries write statements with their values, and headers."""
+    ours = isinstance(record.msg, dict)
+    return ours or record.levelno >= logging.INFO
 
 
 def _common_processors() -> list[Processor]:
