@@ -34,7 +34,7 @@ async def chat_options(server: Server, **body: Any) -> ChatOptions:
 
 def refused(body: dict[str, Any]) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
-        parse(json.dumps({"messages": [USER]} | body).encode(), ChatCompletionBody).to_request()
+        parse(json.dumps({"messages": [USER]} | body).encode(), ChatCompletionBody).to_requests()
     return caught.value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,17 +13,21 @@ encode = msgspec.json.Encoder().encode
 
 
 class AnswerFormat(Protocol):
-    """Bytes for one answer. The methods that stream give whole server-sent events."""
+    """Bytes for one answer, which may have several choices: they are known by their numbers, from 0. The
+    methods that stream give whole server-sent events."""
 
-    def whole(self, completion: Completion) -> bytes:
+    def whole(self, completions: Sequence[Completion]) -> bytes:
         """The JSON body of an answer that is not streamed."""
 
-    def first(self) -> bytes:
-        """What a stream begins with; may be empty."""
+    def first(self, choices: int) -> bytes:
+        """What a stream of so many choices begins with; may be empty."""
 
-    def delta(self, piece: Piece) -> bytes:
+    def delta(self, piece: Piece, choice: int = 0) -> bytes:
         """A piece of the answer; empty if its caller shall see nothing of it. Called once per token and
         stream, so it is quick."""
 
-    def last(self, completion: Completion) -> bytes:
+    def end(self, completion: Completion, choice: int = 0) -> bytes:
+        """What a choice ends with; may be empty."""
+
+    def last(self, completions: Sequence[Completion]) -> bytes:
         """What a stream ends with."""

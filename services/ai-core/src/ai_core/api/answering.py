@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from starlette.responses import Response
@@ -15,8 +15,9 @@ from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
 from ai_core.api.for_caller import for_caller
 from ai_core.api.presence import ClientLeft, while_client_stays
 from ai_core.errors import NeoError
+from ai_core.inference.choices import Choices, answer_all
 from ai_core.inference.generation import Generation, Progress
-from ai_core.inference.requests import GenerationRequest
+from ai_core.inference.requests import Completion, GenerationRequest
 from ai_core.inference.service import Inference
 
 ENGINE_TEXT_FIELDS = frozenset({"messages", "prompt"})
@@ -36,15 +37,16 @@ class AnswerResponse(Response):
     def __init__(
         self,
         inference: Inference,
-        request: GenerationRequest,
+        requests: Sequence[GenerationRequest],
         formatting: Formatting,
         *,
         stream: bool,
         text_field: str,
     ) -> None:
-        """``text_field`` is what the caller calls the field that the prompt is made of."""
+        """``requests`` has one for each choice, at least one; ``text_field`` is what the caller calls the
+        field that the prompt is made of."""
         self._inference = inference
-        self._request = request
+        self._requests = requests
         self._formatting = formatting
         self._stream = stream
         self._text_field = text_field
@@ -78,26 +80,62 @@ class AnswerResponse(Response):
             raise
 
     async def _answer(self, exchange: Exchange, stream: EventStream, send: Send) -> None:
-        request = for_caller(self._request, exchange.known_caller, self._inference.catalog)
-        async with self._inference.answer(request) as generation:
+        caller, catalog = exchange.known_caller, self._inference.catalog
+        requests = [for_caller(request, caller, catalog, exchange.timeout) for request in self._requests]
+        if len(requests) > 1:
+            await self._answer_several(exchange, requests, stream, send)
+            return
+        async with self._inference.answer(requests[0]) as generation:
+            exchange.standing.tokens = generation.tokens_left
             answer_format = self._formatting(exchange.request_id, generation.progress.model)
             try:
                 if self._stream:
                     await _send_stream(generation, answer_format, stream)
                 else:
-                    await send_json(send, answer_format.whole(await generation.complete()))
+                    await send_json(send, answer_format.whole([await generation.complete()]))
             finally:
-                exchange.facts.update(facts(generation.progress))
+                exchange.facts.update(facts([generation.progress]))
+
+    async def _answer_several(
+        self, exchange: Exchange, requests: Sequence[GenerationRequest], stream: EventStream, send: Send
+    ) -> None:
+        async with answer_all(self._inference, requests) as choices:
+            exchange.standing.tokens = choices.tokens_left
+            answer_format = self._formatting(exchange.request_id, choices.progress[0].model)
+            try:
+                if self._stream:
+                    await _send_choices(choices, len(requests), answer_format, stream)
+                else:
+                    await send_json(send, answer_format.whole(await choices.complete()))
+            finally:
+                exchange.facts.update(facts(choices.progress))
 
 
 async def _send_stream(generation: Generation, answer_format: AnswerFormat, stream: EventStream) -> None:
     await stream.start()
-    if first := answer_format.first():
+    if first := answer_format.first(1):
         await stream.write(first)
     async for piece in generation:
         if events := answer_format.delta(piece):
             await stream.write(events)
-    await stream.write(answer_format.last(await generation.complete()), last=True)
+    completion = await generation.complete()
+    await stream.write(answer_format.end(completion) + answer_format.last([completion]), last=True)
+
+
+async def _send_choices(
+    choices: Choices, count: int, answer_format: AnswerFormat, stream: EventStream
+) -> None:
+    await stream.start()
+    if first := answer_format.first(count):
+        await stream.write(first)
+    async for choice, content in choices:
+        if isinstance(content, Completion):
+            events = answer_format.end(content, choice)
+        else:
+            events = answer_format.delta(content, choice)
+        if events:
+            await stream.write(events)
+    await stream.write(answer_format.last(await choices.complete()), last=True)
 
 
 async def send_json(send: Send, body: bytes) -> None:
@@ -112,17 +150,19 @@ def unexpected_error(request_id: str) -> NeoError:
     return NeoError(f"Something went wrong in this server. Its log tells more under request id {request_id}.")
 
 
-def facts(progress: Progress) -> dict[str, Any]:
-    """What the log says of an answer; times in seconds."""
+def facts(progress: Sequence[Progress]) -> dict[str, Any]:
+    """What the log says of an answer with one or more choices; times in seconds, of the first choice."""
+    first = progress[0]
     return {
-        "model": progress.model,
-        "prompt_tokens": progress.prompt_tokens,
-        "completion_tokens": progress.completion_tokens,
-        "cached_prompt_tokens": progress.cached_prompt_tokens,
-        "first_token_seconds": _rounded(progress.first_token_seconds),
-        "queue_seconds": _rounded(progress.queue_seconds),
-        "finish_reason": progress.finish_reason,
-    }
+        "model": first.model,
+        "prompt_tokens": first.prompt_tokens,
+        "completion_tokens": sum(one.completion_tokens for one in progress),
+        "cached_prompt_tokens": first.cached_prompt_tokens,
+        "first_token_seconds": _rounded(first.first_token_seconds),
+        "queue_seconds": _rounded(first.queue_seconds),
+        "finish_reason": first.finish_reason,
+        "origin": first.origin.value,
+    } | ({"choices": len(progress)} if len(progress) > 1 else {})
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
@@ -32,8 +32,9 @@ class NativeFormat:
         self._reasoning = reasoning
         self._further = further
 
-    def whole(self, completion: Completion) -> bytes:
+    def whole(self, completions: Sequence[Completion]) -> bytes:
         """``tokens_used`` counts prompt and completion; ``processing_time`` is in seconds."""
+        [completion] = completions
         usage = completion.usage
         fields: dict[str, Any] = {
             "response": completion.text,
@@ -54,17 +55,21 @@ class NativeFormat:
             fields["reasoning"] = completion.reasoning or None
         return encode(fields | dict(self._further))
 
-    def first(self) -> bytes:
+    def first(self, _choices: int) -> bytes:
         """Nothing: the first event is the first text."""
         return b""
 
-    def delta(self, piece: Piece) -> bytes:
+    def delta(self, piece: Piece, choice: int = 0) -> bytes:
         """One event; with thoughts and text, one for each."""
         thoughts = b""
         if piece.reasoning and self._reasoning:
             thoughts = b'data: {"reasoning_delta":' + encode(piece.reasoning) + b"}\n\n"
         return thoughts + b'data: {"delta":' + encode(piece.text) + b"}\n\n" if piece.text else thoughts
 
-    def last(self, completion: Completion) -> bytes:
+    def end(self, completion: Completion, choice: int = 0) -> bytes:
+        """Nothing: there is one choice, and the last event tells of it."""
+        return b""
+
+    def last(self, completions: Sequence[Completion]) -> bytes:
         """One event, known by its field ``response``."""
-        return event(self.whole(completion))
+        return event(self.whole(completions))

@@ -50,6 +50,7 @@ class NativeParameters(ChatParameters):
             sampling=self.sampling(DEFAULT_TEMPERATURE, DEFAULT_TOP_P),
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
             stop=self.stop or [],
+            grammar=self.output_grammar(),
             chat=self.chat_options(),
             user=self.user or "",
         )

@@ -28,7 +28,7 @@ def native_routes(context: ApiContext) -> APIRouter:
 
         return AnswerResponse(
             context.inference,
-            generation_request,
+            [generation_request],
             format_for,
             stream=bool(body.stream),
             text_field="prompt" if body.prompt is not None else "messages",

@@ -13,10 +13,11 @@ from pydantic import Field
 from ai_core.api.chat_options import ChatParameters
 from ai_core.api.json_body import JsonObject
 from ai_core.api.openai_conversation import OpenAIMessages, conversation
-from ai_core.api.parameters import MaxTokens, only
+from ai_core.api.parameters import MAX_CHOICES, MAX_TOP_LOGPROBS, MaxTokens, only
 from ai_core.api.tools import Choice, ToolChoice, Tools
 from ai_core.engine.messages import ChatOptions
 from ai_core.errors import InvalidRequest
+from ai_core.inference.choices import spread
 from ai_core.inference.requests import GenerationRequest
 
 OPENAI_TEMPERATURE = 1.0
@@ -43,15 +44,14 @@ class ChatCompletionBody(ChatParameters):
     reasoning_effort: ReasoningEffort | None = None
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     stream_options: StreamOptions | None = None
     safety_identifier: Annotated[str, Field(max_length=256)] | None = None
 
-    n: Annotated[Any, only(None, 1)] = None
     functions: Annotated[Any, only(None, [])] = None
     function_call: Annotated[Any, only(None, "none", "auto")] = None
-    response_format: Annotated[Any, only(None, {"type": "text"})] = None
-    logprobs: Annotated[Any, only(None, False)] = None
-    top_logprobs: Annotated[Any, only(None, 0)] = None
     modalities: Annotated[Any, only(None, ["text"])] = None
     audio: Annotated[Any, only(None)] = None
     prediction: Annotated[Any, only(None)] = None
@@ -83,18 +83,38 @@ class ChatCompletionBody(ChatParameters):
             template_options=self.chat_template_kwargs or {},
         )
 
-    def to_request(self) -> GenerationRequest:
-        """The request that this means. Raises InvalidRequest where two parameters do not go together."""
-        if self.stream_options is not None and not self.stream:
+    def to_requests(self) -> list[GenerationRequest]:
+        """The requests that this means, one for each choice.
+
+        Raises:
+            InvalidRequest: two parameters do not go together.
+        """
+        refuse_lone_options(self.stream_options, stream=bool(self.stream))
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequest("'top_logprobs' goes with 'logprobs': true only.", parameter="top_logprobs")
+        grammar = self.output_grammar()
+        chat = self.chat_options()
+        if grammar is not None and chat.tools:
             raise InvalidRequest(
-                "'stream_options' goes with 'stream': true only.", parameter="stream_options"
+                "An answer in a given form cannot call tools as well: send 'response_format' or 'grammar', "
+                "or 'tools'; or say 'tool_choice': \"none\".",
+                parameter="tools",
             )
-        return GenerationRequest(
+        request = GenerationRequest(
             model=self.model,
             messages=conversation(self.messages),
-            chat=self.chat_options(),
+            chat=chat,
             sampling=self.sampling(OPENAI_TEMPERATURE, OPENAI_TOP_P),
             max_tokens=self.max_completion_tokens or self.max_tokens,
             stop=self.stop or [],
+            grammar=grammar,
+            logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             user=self.user or self.safety_identifier or "",
         )
+        return spread(request, self.n or 1)
+
+
+def refuse_lone_options(options: StreamOptions | None, *, stream: bool) -> None:
+    """Raises InvalidRequest for options of a stream where there is none."""
+    if options is not None and not stream:
+        raise InvalidRequest("'stream_options' goes with 'stream': true only.", parameter="stream_options")

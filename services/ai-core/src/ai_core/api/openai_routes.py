@@ -11,6 +11,8 @@ from ai_core.access.caller import Scope
 from ai_core.access.models import model_for, models_of
 from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.answering import AnswerResponse
+from ai_core.api.completion_answers import CompletionFormat
+from ai_core.api.completion_requests import CompletionBody
 from ai_core.api.context import ApiContext
 from ai_core.api.exchange import caller_of
 from ai_core.api.json_body import read_body
@@ -46,10 +48,32 @@ def openai_routes(context: ApiContext) -> APIRouter:
 
         return AnswerResponse(
             context.inference,
-            body.to_request(),
+            body.to_requests(),
             format_for,
             stream=bool(body.stream),
             text_field="messages",
+        )
+
+    @router.post("/completions", summary="Continue texts", openapi_extra=takes(CompletionBody))
+    @needs(Scope.GENERATE)
+    async def completions(request: Request) -> Response:
+        body = await read_body(request, CompletionBody)
+
+        def format_for(request_id: str, model: str) -> AnswerFormat:
+            return CompletionFormat(
+                request_id,
+                int(time.time()),
+                model,
+                include_usage=body.include_usage,
+                per_prompt=body.choices,
+            )
+
+        return AnswerResponse(
+            context.inference,
+            body.to_requests(),
+            format_for,
+            stream=bool(body.stream),
+            text_field="prompt",
         )
 
     @router.get("/models", summary="All models, aliases included")

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ai_core.api.admin_requests import KeyBody, RotationBody
+from ai_core.api.completion_requests import CompletionBody
 from ai_core.api.embedding_requests import EmbeddingsBody
 from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
@@ -25,6 +26,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     ChatBody,
     GenerateBody,
     ChatCompletionBody,
+    CompletionBody,
     EmbeddingsBody,
     KeyBody,
     RotationBody,

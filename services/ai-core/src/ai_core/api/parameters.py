@@ -8,11 +8,14 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from ai_core.api.json_body import JsonObject
-from ai_core.engine.messages import Sampling
+from ai_core.api.output_forms import GbnfText, ResponseFormat, output_grammar
+from ai_core.engine.messages import Grammar, Sampling
 
 MAX_STOPS = 16
 MAX_LOGIT_BIAS = 1_024
 MAX_TOKEN_ID = 2**31 - 1
+MAX_CHOICES = 8
+MAX_TOP_LOGPROBS = 20
 
 
 def _as_list(value: Any) -> Any:
@@ -57,8 +60,19 @@ class GenerationParameters(JsonObject):
     logit_bias: LogitBias | None = None
     ignore_eos: bool | None = None
     stop: Stop | None = None
+    response_format: ResponseFormat | None = None
+    grammar: GbnfText | None = None
+    """GBNF, llama.cpp's notation: the answer is a text that its rule ``root`` describes."""
     stream: bool | None = None
     user: Annotated[str, Field(max_length=256)] | None = None
+
+    def output_grammar(self) -> Grammar | None:
+        """What the answer has to look like, in the engine's form.
+
+        Raises:
+            InvalidRequest: the parameters for it do not go together.
+        """
+        return output_grammar(self.response_format, self.grammar)
 
     def sampling(self, temperature: float, top_p: float) -> Sampling:
         """The engine's form. The arguments are what counts where the caller says nothing."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 
 from msgspec import structs
 
+from ai_core.access.limits.ledger import Allowance
 from ai_core.engine.messages import Sampling
 from ai_core.errors import GenerationFailed
 from ai_core.inference.generation import Generation, Progress
@@ -42,6 +43,7 @@ class Choices:
 
     def __init__(self, requests: Sequence[GenerationRequest]) -> None:
         self.completions: list[Completion | None] = [None] * len(requests)
+        self._tokens_left: Allowance | None = None
         self._progress: list[Progress | None] = [None] * len(requests)
         self._accepted: list[asyncio.Future[None]] = [
             asyncio.get_running_loop().create_future() for _ in requests
@@ -75,6 +77,11 @@ class Choices:
         """Of each, in order."""
         return [progress for progress in self._progress if progress is not None]
 
+    @property
+    def tokens_left(self) -> Allowance | None:
+        """How the key stands at its limit of tokens per minute, if it has one: after the last of them."""
+        return self._tokens_left
+
     async def accepted(self) -> None:
         """Returns when all are accepted. Raises what the first of them was refused with."""
         await asyncio.gather(*self._accepted)
@@ -91,6 +98,7 @@ class Choices:
         try:
             async with answering as generation:
                 self._progress[choice] = generation.progress
+                self._tokens_left = generation.tokens_left
                 accepted.set_result(None)
                 async for piece in generation:
                     await self._unread.put(FromChoice(choice, piece))
