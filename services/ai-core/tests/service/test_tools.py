@@ -7,6 +7,10 @@ writes when it must call is up to the demo model, in a file whose template takes
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import Any
 import chat_templates
 import openai
 import pytest
-from ai_core_service import DEMO_MODEL, QUESTIONS, Server, running
+from ai_core_service import DEMO_MODEL, QUESTIONS, ROOT, Server, running
 from gguf_twin import write_twin_with_template
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
@@ -124,7 +128,9 @@ def test_only_one_call_where_calls_shall_not_be_parallel(says: openai.OpenAI) ->
     answer = says.chat.completions.create(
         model="neo-demo", messages=[user(CALLS)], tools=TOOLS, parallel_tool_calls=False
     )
-    assert [call.function.name for call in answer.choices[0].message.tool_calls or []] == ["now"]
+    (call,) = answer.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert call.function.name == "now"
     assert answer.choices[0].finish_reason == "tool_calls"
 
 
@@ -305,6 +311,18 @@ def test_an_impossible_schema_of_a_function_is_a_400_that_names_the_tools(says: 
             model="neo-demo", messages=[user("?")], tools=[impossible], tool_choice="required"
         )
     assert (refused.value.code, refused.value.param) == ("invalid_json_schema", "tools")
+
+
+def test_the_readmes_program_calls_a_function(model: Server) -> None:
+    readme = (ROOT / "services/ai-core/README.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```py\n(.*?)```", readme, flags=re.DOTALL)
+    program = program.replace("http://127.0.0.1:8000", model.url).replace('model="neo"', 'model="neo-demo"')
+    environment = os.environ | {"NEO_API_KEY": model.key}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("get_weather {'city': '")
 
 
 def test_what_a_mail_brings_along_is_data_for_the_model(scripted: Server) -> None:
