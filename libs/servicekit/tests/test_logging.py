@@ -66,6 +66,12 @@ def test_a_client_library_does_not_log_urls(stream: io.StringIO) -> None:
     assert stream.getvalue() == ""
 
 
+def test_what_strangers_can_provoke_at_will_fills_no_log(stream: io.StringIO) -> None:
+    configure("debug", "json", stream)
+    logging.getLogger("python_multipart.multipart").warning("Did not find CR at end of boundary")
+    assert stream.getvalue() == ""
+
+
 async def test_the_request_id_stays_with_its_task(stream: io.StringIO) -> None:
     configure("info", "json", stream)
     log = get_logger("a")

@@ -27,6 +27,8 @@ LogFormat = Annotated[Literal["json", "console"], BeforeValidator(_lower)]
 
 # At `info` these write each URL they call, and a URL may hold a token; or who opens a WebSocket.
 QUIET_LOGGERS = ("httpx", "httpcore", "httpx2", "httpcore2", "uvicorn.error")
+# At `warning` it writes a line for each malformed form that anybody sends.
+SILENT_LOGGERS = ("python_multipart",)
 # uvicorn gives these handlers of their own unless it is started with log_config=None.
 UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.asgi", "uvicorn.error")
 
@@ -59,6 +61,8 @@ def configure(level: LogLevel = "info", format: LogFormat = "json", stream: Text
         logging.getLogger(name).propagate = True
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in SILENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     logging.captureWarnings(True)
 
 
