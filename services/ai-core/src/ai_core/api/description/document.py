@@ -121,7 +121,7 @@ def _success(text: RouteText) -> Json:
         content["application/json"] = {"schema": _reference(text.answer.__name__)}
     if text.stream is not None:
         content[STREAM] = {
-            "schema": {"type": "string", "description": "Server-sent events, with 'stream': true."},
+            "schema": {"description": "Server-sent events, with 'stream': true."},
             "example": text.stream,
         }
     for media_type, example in text.other.items():
