@@ -123,6 +123,20 @@ async def test_a_recording_that_is_too_large_is_refused(server: Server, upstream
     assert not upstream.arrived.is_set()
 
 
+async def test_a_form_that_does_not_tell_its_size_is_bounded_too(
+    server: Server, upstream: UpstreamServer
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        for _ in range(MAX_AUDIO // 100_000 + 20):
+            yield bytes(100_000)
+
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    response = await server.client.post(PATH, content=pieces(), headers=headers)
+    assert (response.status_code, error_of(response)["code"]) == (413, "body_too_large")
+    assert not upstream.arrived.is_set()
+
+
 async def test_other_routes_keep_their_smaller_limit(server: Server) -> None:
     response = await server.raw(b'{"prompt": "' + b"x" * 200_000 + b'"}')
     assert response.status_code == 413
