@@ -33,6 +33,7 @@ async def test_a_chat_is_answered_with_text_model_usage_and_time(echo_server: Se
         "model": "fake-model",
         "tokens_used": 9,
         "finish_reason": "stop",
+        "cached": False,
         "usage": {"prompt_tokens": 7, "completion_tokens": 2, "cached_prompt_tokens": 2},
     }
 
@@ -93,6 +94,7 @@ async def test_every_parameter_reaches_the_engine(echo_server: Server) -> None:
         ignore_eos=True,
         stop=["\n", "END"],
         user="someone",
+        cache="never",
     )
     assert response.json()["model"] == "fake-model"
     request = echo_server.engine.requests[-1]

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from ai_core.api.answer_format import AnswerFormat
+from ai_core.api.cache_header import cache_header
 from ai_core.api.errors import error_body
 from ai_core.api.event_stream import EventStream, error_event
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, Exchange, exchange_of
@@ -87,6 +88,7 @@ class AnswerResponse(Response):
             return
         async with self._inference.answer(requests[0]) as generation:
             exchange.standing.tokens = generation.tokens_left
+            exchange.headers.append(cache_header([generation.progress]))
             answer_format = self._formatting(exchange.request_id, generation.progress.model)
             try:
                 if self._stream:
@@ -101,6 +103,7 @@ class AnswerResponse(Response):
     ) -> None:
         async with answer_all(self._inference, requests) as choices:
             exchange.standing.tokens = choices.tokens_left
+            exchange.headers.append(cache_header(choices.progress))
             answer_format = self._formatting(exchange.request_id, choices.progress[0].model)
             try:
                 if self._stream:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ai_core import errors
+from ai_core.access.limits.refusal import RateLimited
 
 MAX_MESSAGE_CHARACTERS = 600
 _BEARER = 'Bearer realm="ai-core"'
@@ -49,14 +50,21 @@ STATUS: dict[type[errors.NeoError], int] = {
     errors.Forbidden: 403,
     errors.ModelNotFound: 404,
     errors.KeyNotFound: 404,
+    errors.BatchNotFound: 404,
+    errors.SessionNotFound: 404,
     RouteNotFound: 404,
     MethodNotAllowed: 405,
     BodyTooSlow: 408,
+    errors.SessionBusy: 409,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     errors.Overloaded: 429,
+    RateLimited: 429,
     errors.GenerationFailed: 500,
     errors.RequestQuarantined: 500,
+    errors.NotConfigured: 501,
+    errors.UpstreamFailed: 502,
+    errors.UpstreamUnavailable: 503,
     errors.EngineUnavailable: 503,
     errors.StorageUnavailable: 503,
     errors.DeadlineExceeded: 504,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ai_core.api.answer_format import encode
 from ai_core.api.event_stream import event
-from ai_core.inference.requests import Completion, Piece
+from ai_core.inference.requests import Completion, Origin, Piece
 
 
 def utc_now() -> datetime:
@@ -43,6 +43,7 @@ class NativeFormat:
             "processing_time": round(completion.seconds, 3),
             "timestamp": self._now().isoformat(timespec="milliseconds"),
             "finish_reason": completion.finish_reason,
+            "cached": completion.origin is Origin.CACHED,
             "usage": {
                 "prompt_tokens": usage.prompt_tokens,
                 "completion_tokens": usage.completion_tokens,

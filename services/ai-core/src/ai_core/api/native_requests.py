@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -20,6 +21,8 @@ DEFAULT_TEMPERATURE = 0.7
 DEFAULT_TOP_P = 0.9
 
 Prompt = Annotated[str, Field(min_length=1)]
+SessionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:~-]{0,127}$")]
+"""Whatever the caller likes to call it, as long as it can stand in a path."""
 
 
 class NativeParameters(ChatParameters):
@@ -53,19 +56,27 @@ class NativeParameters(ChatParameters):
             grammar=self.output_grammar(),
             chat=self.chat_options(),
             user=self.user or "",
+            cache=self.cache or "auto",
         )
 
 
 class ChatBody(NativeParameters):
-    """``messages``; or ``prompt`` for the newest one and ``context`` for those before it."""
+    """``messages``; or ``prompt`` for the newest one and ``context`` for those before it. With a
+    ``session_id``, they continue what was said under this id before."""
 
     messages: Messages | None = None
     prompt: Prompt | None = None
     context: Context | None = None
+    session_id: SessionId | None = None
 
     def to_request(self) -> GenerationRequest:
         """The request that this means. Raises InvalidRequest unless there is one form of it."""
-        return self._request(to_engine(self._conversation()), None)
+        if self.session_id is not None and self.context is not None:
+            raise InvalidRequest(
+                "Send 'session_id' or 'context', not both: the session knows what was said before.",
+                parameter="context",
+            )
+        return replace(self._request(to_engine(self._conversation()), None), session_id=self.session_id)
 
     @property
     def newest(self) -> str:

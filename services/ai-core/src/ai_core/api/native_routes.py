@@ -22,6 +22,8 @@ def native_routes(context: ApiContext) -> APIRouter:
     def answer(body: ChatBody | GenerateBody) -> Response:
         generation_request = body.to_request()
         further = body.email_answer(body.newest)
+        if generation_request.session_id is not None:
+            further["session_id"] = generation_request.session_id
 
         def format_for(_request_id: str, _model: str) -> AnswerFormat:
             return NativeFormat(reasoning=bool(body.reasoning), further=further)

@@ -110,6 +110,7 @@ class ChatCompletionBody(ChatParameters):
             grammar=grammar,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             user=self.user or self.safety_identifier or "",
+            cache=self.cache or "auto",
         )
         return spread(request, self.n or 1)
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ai_core.api.json_body import JsonObject
 from ai_core.api.output_forms import GbnfText, ResponseFormat, output_grammar
 from ai_core.engine.messages import Grammar, Sampling
+from ai_core.inference.requests import CachePolicy
 
 MAX_STOPS = 16
 MAX_LOGIT_BIAS = 1_024
@@ -37,10 +45,30 @@ def _few(value: Any) -> Any:
 
 Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
-Stop = Annotated[list[StopString], Field(max_length=MAX_STOPS), BeforeValidator(_as_list)]
+_STOP_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 256}
+Stop = Annotated[
+    list[StopString],
+    Field(max_length=MAX_STOPS),
+    BeforeValidator(_as_list),
+    WithJsonSchema(
+        {"anyOf": [_STOP_SCHEMA, {"type": "array", "maxItems": MAX_STOPS, "items": _STOP_SCHEMA}]}
+    ),
+]
 Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 # The bound on the length stands before the entries: each bad one would cost an error of its own.
-LogitBias = Annotated[dict[str, Bias], AfterValidator(_bias_by_token), BeforeValidator(_few)]
+LogitBias = Annotated[
+    dict[str, Bias],
+    AfterValidator(_bias_by_token),
+    BeforeValidator(_few),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "maxProperties": MAX_LOGIT_BIAS,
+            "propertyNames": {"pattern": "^[0-9]{1,9}$"},
+            "additionalProperties": {"type": "number", "minimum": -100, "maximum": 100},
+        }
+    ),
+]
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 ModelName = Annotated[str, Field(min_length=1)]
 
@@ -64,6 +92,8 @@ class GenerationParameters(JsonObject):
     grammar: GbnfText | None = None
     """GBNF, llama.cpp's notation: the answer is a text that its rule ``root`` describes."""
     stream: bool | None = None
+    cache: CachePolicy | None = None
+    """``auto``: deterministic answers are kept and given again; ``always``: others, too; ``never``."""
     user: Annotated[str, Field(max_length=256)] | None = None
 
     def output_grammar(self) -> Grammar | None:
@@ -90,15 +120,24 @@ class GenerationParameters(JsonObject):
         )
 
 
-def only(*accepted: Any) -> AfterValidator:
+class only:  # noqa: N801 - it reads as a word of the annotation
     """A parameter that we do not have yet: the values that ask for nothing are taken, others refused."""
 
-    def check(value: Any) -> Any:
+    def __init__(self, *accepted: Any) -> None:
+        self._accepted = accepted
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """What pydantic asks for to check values."""
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> Any:
+        """What pydantic asks for to describe them."""
+        return {"enum": list(self._accepted)}
+
+    def _checked(self, value: Any) -> Any:
         # 0 == False and 1 == True in Python, but not in JSON.
-        if any(value == other and type(value) is type(other) for other in accepted):
+        if any(value == other and type(value) is type(other) for other in self._accepted):
             return value
         raise PydanticCustomError(
             "not_supported", "Value asks for something that this server does not have yet"
         )
-
-    return AfterValidator(check)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -32,7 +33,7 @@ class Room:
     context_length: Callable[[], int]
     """Of the model, in tokens of conversation and answer together; 0 while nobody knows."""
     patience: float
-    """Seconds to wait for the turns before it."""
+    """Seconds to wait: for the turns before it, and for its own."""
 
 
 class Sessions:
@@ -55,6 +56,8 @@ class Sessions:
         Raises:
             SessionBusy, StoreUnavailable: on entering; StoreUnavailable at the end of the answer, too.
         """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + room.patience
         async with AsyncExitStack() as stack:
             turn = await stack.enter_async_context(
                 self.turn(request.key_id, request.session_id or "", request.messages or [], room.patience)
@@ -64,7 +67,8 @@ class Sessions:
             generation: Generation | None = None
             while generation is None:
                 try:
-                    opened = answering(replace(request, messages=turn.messages))
+                    left = max(0.0, deadline - loop.time())
+                    opened = answering(replace(request, messages=turn.messages, timeout=left))
                     generation = await stack.enter_async_context(opened)
                 except InvalidRequest as error:
                     # The estimate was too low: only the engine can count tokens.
