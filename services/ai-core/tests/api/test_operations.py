@@ -47,7 +47,7 @@ async def test_one_model_can_be_asked_for(server: Server) -> None:
         ("loading", "ok"),
         ("stopped", "ok"),
         ("restarting", "degraded"),
-        ("parked", "degraded"),
+        ("parked", "unavailable"),
     ],
 )
 async def test_health_tells_whether_a_model_is_missing(server: Server, state: str, status: str) -> None:
