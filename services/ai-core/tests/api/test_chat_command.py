@@ -103,6 +103,14 @@ def test_without_a_server_it_says_how_to_start_one(
     assert words in capsys.readouterr().err
 
 
+async def test_without_a_key_it_says_how_to_give_one(
+    server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = chat.Options(f"http://127.0.0.1:{server.port}")
+    assert await asyncio.to_thread(chat.run, options, ENGLISH, typing()) == 1
+    assert "NEO_API_KEY" in capsys.readouterr().err
+
+
 async def test_something_else_at_that_address_is_recognised(
     server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -230,8 +231,9 @@ async def test_the_ping_takes_some_time(database: Database) -> None:
     assert 0 < await database.ping() < 60
 
 
-async def test_sqlite_waits_for_other_writers_and_survives_a_crash_of_the_process(tmp_path: Path) -> None:
+async def test_an_sqlite_file_is_its_owners_and_waits_for_other_writers(tmp_path: Path) -> None:
     database = Database(database_url(f"sqlite:///{tmp_path}/new/folder/x.db"))
+    assert stat.S_IMODE((tmp_path / "new/folder/x.db").stat().st_mode) == 0o600
     async with database.reading() as connection:
         for pragma, value in {"journal_mode": "wal", "foreign_keys": 1, "busy_timeout": 3000}.items():
             assert (await connection.execute(text(f"PRAGMA {pragma}"))).scalar_one() == value

@@ -29,6 +29,7 @@ ENGLISH = {
     "foreign": "What answers at {url} is not an AI core (status {status}).",
     "unknown": "There is no command {command}: /reset begins anew, /quit leaves.",
     "retry": " (Try again in {seconds} s.)",
+    "key": " (Give the key as NEO_API_KEY, or the path of a file with it as NEO_API_KEY_FILE.)",
 }
 FRENCH = {
     "welcome": "Vous parlez à {model}, {url}. /reset recommence, /quit termine, Ctrl-C arrête une réponse.",
@@ -41,6 +42,7 @@ FRENCH = {
     "foreign": "Ce qui répond à {url} n’est pas un AI core (statut {status}).",
     "unknown": "La commande {command} n’existe pas : /reset recommence, /quit termine.",
     "retry": " (Réessayez dans {seconds} s.)",
+    "key": " (Donnez la clé par NEO_API_KEY, ou le chemin de son fichier par NEO_API_KEY_FILE.)",
 }
 
 
@@ -136,6 +138,8 @@ class Conversation:
             message = str(response.json()["error"]["message"])
         except (ValueError, LookupError, TypeError):
             return self.texts["foreign"].format(url=self.options.url, status=response.status_code)
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            message += self.texts["key"]
         if seconds := response.headers.get("retry-after"):
             message += self.texts["retry"].format(seconds=seconds)
         return message

@@ -7,6 +7,7 @@ Everything that a database which is down, overloaded or out of reach raises beco
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -85,7 +86,7 @@ class Database:
         """``command_seconds`` bounds each statement, waiting for other writers included.
 
         Raises:
-            DatabaseAddressError: the folder of an SQLite file cannot be made.
+            DatabaseAddressError: an SQLite file cannot be made or written.
         """
         self._engine = _create_engine(url, command_seconds)
         self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
@@ -235,13 +236,7 @@ def _create_engine(url: URL, command_seconds: float) -> AsyncEngine:
 
 def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
     assert url.database is not None
-    folder = Path(url.database).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DatabaseAddressError(
-            f"DATABASE_URL: the folder {folder} cannot be made ({error.strerror})."
-        ) from error
+    _make_file(Path(url.database))
     engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,
@@ -254,6 +249,17 @@ def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_file(path: Path) -> None:
+    """An empty file that only its owner may read: it will hold what people wrote."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseAddressError(
+            f"DATABASE_URL: {path} cannot be opened for writing ({error.strerror})."
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
