@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ai_core.storage.key_value.breaker import Breaker
+from ai_core.storage.breaker import Breaker
 
 TIMEOUT = 0.1
 """Seconds for one exchange, connecting included: nobody waits longer for a Redis that is away."""
