@@ -31,7 +31,7 @@ LABELS = {
     "operation": CODE,
     "reason": CODE,
     "direction": "prompt|answer",
-    "store": CODE,
+    "what": CODE,
     "le": r"[0-9.e+]+|\+Inf",
     "key_id": r"[a-z0-9]{10}|other",
 }
