@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ai_core.api.protocol import BoundedHttpProtocol
 from servicekit.logging import get_logger
 
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 75
+MAX_MESSAGE_BYTES = 2_097_152
 CLOSE_SECONDS = 5
 """For connections whose last bytes are still on their way when everything is answered."""
 
@@ -72,10 +74,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, listener: socket.socket, drain: Callable[[], Awaitable[None]], abort: Callable[[], None]
+    app: ASGIApp,
+    listener: socket.socket,
+    drain: Callable[[], Awaitable[None]],
+    abort: Callable[[], None],
+    *,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> None:
     """Serve until SIGTERM or SIGINT, and ``drain``; a second signal calls ``abort``, to make it quick."""
-    server = _Server(configuration(app))
+    server = _Server(configuration(app, max_message_bytes))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     stop = asyncio.Event()
 
@@ -95,12 +102,15 @@ async def serve(
         await serving
 
 
-def configuration(app: ASGIApp) -> uvicorn.Config:
-    """How this application is served; also by tests."""
+def configuration(app: ASGIApp, max_message_bytes: int = MAX_MESSAGE_BYTES) -> uvicorn.Config:
+    """How this application is served; also by tests. ``max_message_bytes``: of one WebSocket message."""
     return uvicorn.Config(
         app,
         http=BoundedHttpProtocol,
-        ws="none",
+        ws=WebSocketsSansIOProtocol,
+        ws_max_size=max_message_bytes,
+        # A few bytes could stand for very many, and an answer comes in pieces too small to be worth it.
+        ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, MetaData, SmallInteger, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
 
 from ai_core.storage.types import Moment, Words
 
@@ -52,4 +66,36 @@ usage_by_day = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("cached_prompt_tokens", BigInteger, nullable=False),
     Column("cached_answers", BigInteger, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    # No foreign key: what becomes of a batch whose key is gone is decided by what runs it.
+    Column("key_id", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("finished_at", Moment),
+    Index("ix_batches_state_key_id", "state", "key_id"),
+    Index("ix_batches_key_id_created_at", "key_id", "created_at"),
+)
+
+batch_lines = Table(
+    "batch_lines",
+    metadata,
+    Column("batch_id", String(40), ForeignKey(batches.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("state", String(16), nullable=False),
+    # Sealed; each is there as long as it is needed.
+    Column("request", LargeBinary),
+    Column("result", LargeBinary),
+    Column("claim", String(32)),
+    Column("lease_until", Moment),
+    Column("not_before", Moment),
+    Index("ix_batch_lines_batch_id_state_number", "batch_id", "state", "number"),
+    Index("ix_batch_lines_state_lease_until", "state", "lease_until"),
+    Index("ix_batch_lines_claim", "claim"),
 )
