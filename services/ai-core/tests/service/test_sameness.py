@@ -17,7 +17,9 @@ def ask_together(server: Server, bodies: list[dict[str, Any]]) -> list[dict[str,
 
 def test_answers_computed_together_equal_answers_computed_alone(server: Server) -> None:
     alone = [server.say(question)["response"] for question in QUESTIONS]
-    bodies: list[dict[str, Any]] = [{"prompt": question, "temperature": 0} for question in QUESTIONS]
+    bodies: list[dict[str, Any]] = [
+        {"prompt": question, "temperature": 0, "cache": "never"} for question in QUESTIONS
+    ]
     assert [answer["response"] for answer in ask_together(server, bodies)] == alone
 
 
@@ -27,6 +29,7 @@ def test_a_shared_prefix_changes_no_answer(start: Start) -> None:
         {
             "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}],
             "temperature": 0,
+            "cache": "never",
         }
         for question in QUESTIONS
     ]

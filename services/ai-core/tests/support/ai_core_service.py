@@ -56,8 +56,8 @@ class Server:
         return httpx.get(self.url + path, headers=self.headers, timeout=PATIENCE, trust_env=False)
 
     def say(self, text: str, **options: object) -> dict[str, Any]:
-        """The whole answer to one question, greedily unless told otherwise."""
-        response = self.post("/api/v1/chat", {"prompt": text, "temperature": 0, **options})
+        """The whole answer to one question, greedily and computed anew unless told otherwise."""
+        response = self.post("/api/v1/chat", {"prompt": text, "temperature": 0, "cache": "never", **options})
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
