@@ -52,11 +52,11 @@ def seen() -> Iterator[tuple[Server, dict[str, Any]]]:
     ):
         limited = {"name": "one", "scopes": ["generate"], "requests_per_minute": 1}
         key = server.post("/api/v1/admin/keys", limited).json()["key"]
-        for headers in ({}, {"X-API-Key": key}, {"X-API-Key": "neo_ffffffffff_" + "x" * 40}):
+        for shown in ({}, {"X-API-Key": key}, {"X-API-Key": "neo_ffffffffff_" + "x" * 40}):
             for path in ("/api/v1/chat", "/strange/<b>path</b>", "/v1/models/strange"):
                 body = {"prompt": "strange words", "user": "strange", "temperature": 0, "cache": "auto"}
-                headers = {"X-Request-ID": "strange", "User-Agent": "strange"} | headers
-                server.post(path, body, headers=headers)
+                odd = {"X-Request-ID": "strange", "User-Agent": "strange"}
+                server.post(path, body, headers=odd | shown)
         server.post("/api/v1/chat", {"prompt": "x", "model": "strange"})
         server.post("/api/v1/chat", {"prompt": "x", "stream": True})
         httpx.request("PURGE", server.url + "/strange", timeout=PATIENCE, trust_env=False)

@@ -93,7 +93,11 @@ def ask_everything(server: Server, planted: Planted, headers: dict[str, str], ke
     short = {"max_tokens": 8}
     said = {"role": "user", "content": planted.at("message")}
     system = {"role": "system", "content": planted.at("system")}
-    mail = {"sender": planted.at("sender"), "subject": planted.at("subject"), "thread_id": planted.at("thread")}
+    mail = {
+        "sender": planted.at("sender"),
+        "subject": planted.at("subject"),
+        "thread_id": planted.at("thread"),
+    }
     tool = {
         "type": "function",
         "function": {"name": planted.at("tool"), "description": planted.at("tooldescription")},
@@ -136,10 +140,10 @@ def ask_wrongly(server: Server, planted: Planted, headers: dict[str, str], post:
         ("/api/v1/admin/keys", {"name": planted.at("forbidden"), "scopes": ["admin"]}),
     ):
         post(path, body)
-    send = {"headers": headers, "timeout": PATIENCE, "trust_env": False}
-    httpx.post(server.url + "/api/v1/chat", content=f'{{"prompt": "{planted.at("json")}', **send)
-    httpx.get(server.url + f"/v1/models/{planted.at('modelpath')}", **send)
-    httpx.get(server.url + f"/api/v1/sessions/{planted.at('sessionpath')}", **send)
+    with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE, trust_env=False) as client:
+        client.post("/api/v1/chat", content=f'{{"prompt": "{planted.at("json")}')
+        client.get(f"/v1/models/{planted.at('modelpath')}")
+        client.get(f"/api/v1/sessions/{planted.at('sessionpath')}")
     port = int(server.url.rsplit(":", 1)[1])
     for text in (f"{planted.at('nohttp')}\r\n\r\n", f"GET / HTTP/1.1\r\n{planted.at('noheader')}\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection, suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ai_core.api.parameters import GenerationParameters
@@ -37,7 +37,24 @@ def _template_options(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-TemplateOptions = Annotated[dict[str, Any], Field(max_length=MAX_OPTIONS), AfterValidator(_template_options)]
+_OPTIONS_SCHEMA = {
+    "type": "object",
+    "maxProperties": MAX_OPTIONS,
+    "propertyNames": {"pattern": f"^{_NAME.pattern}$"},
+    "additionalProperties": {
+        "anyOf": [
+            {"type": "boolean"},
+            {"type": "number", "minimum": -_LARGEST_NUMBER, "maximum": _LARGEST_NUMBER},
+            {"type": "string", "pattern": f"^{_WORD.pattern}$"},
+        ]
+    },
+}
+TemplateOptions = Annotated[
+    dict[str, Any],
+    Field(max_length=MAX_OPTIONS),
+    AfterValidator(_template_options),
+    WithJsonSchema(_OPTIONS_SCHEMA),
+]
 
 
 class ChatParameters(GenerationParameters):

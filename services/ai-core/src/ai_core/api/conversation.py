@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ai_core.api.json_body import JsonObject
@@ -32,7 +32,21 @@ def _joined(value: Any) -> Any:
     return "\n".join(texts)
 
 
-Content = Annotated[str, BeforeValidator(_joined)]
+_CONTENT_SCHEMA = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"type": {"const": "text"}, "text": {"type": "string"}},
+                "required": ["type", "text"],
+                "additionalProperties": False,
+            },
+        },
+    ]
+}
+Content = Annotated[str, BeforeValidator(_joined), WithJsonSchema(_CONTENT_SCHEMA)]
 
 
 class Message(JsonObject):

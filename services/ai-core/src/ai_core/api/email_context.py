@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic_core import CoreSchema
 
 from ai_core.api.json_body import JsonObject
 from ai_core.inference.email import EarlierMail, Email, Language
 
 MAX_EARLIER = 100
+MAX_MAIL = 200_000
 
 
 def _as_object(value: Any) -> Any:
     return {"content": value} if isinstance(value, str) else value
 
 
+class _OrText:
+    """Says in the description that a text stands for the object."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> Any:
+        """What pydantic asks for."""
+        return {"anyOf": [handler(schema), {"type": "string", "maxLength": MAX_MAIL}]}
+
+
 class PreviousMessage(JsonObject):
     """A mail of the same thread; a text alone stands for its content."""
 
-    content: Annotated[str, Field(max_length=200_000)]
+    content: Annotated[str, Field(max_length=MAX_MAIL)]
     sender: Annotated[str, Field(max_length=320)] | None = None
 
 
@@ -32,7 +42,7 @@ class EmailContext(JsonObject):
     """Not shown to the model; it comes back with the answer."""
     previous_messages: (
         Annotated[
-            list[Annotated[PreviousMessage, BeforeValidator(_as_object)]],
+            list[Annotated[PreviousMessage, BeforeValidator(_as_object), _OrText()]],
             Field(max_length=MAX_EARLIER, fail_fast=True),
         ]
         | None

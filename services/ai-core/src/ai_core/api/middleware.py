@@ -52,7 +52,7 @@ def origin_of(error: BaseException) -> list[str]:
 
 
 class RequestCounter:
-    """``neo_requests_total``: every HTTP request by route and status; ``neo_errors_total``: by what failed."""
+    """``neo_requests_total``: HTTP requests by route and status; ``neo_errors_total``: by what failed."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._total = Counter(

@@ -18,13 +18,11 @@ class KeyMetrics:
     def __init__(self, registry: CollectorRegistry, max_keys: int = MAX_KEYS) -> None:
         self._tokens = Counter(
             "neo_key_tokens",
-            "Tokens by key: read (prompt), read from the prefix cache (cached_prompt), generated (completion).",
+            "Tokens by key: prompts, what of them was in the prefix cache, and answers.",
             ["model", "key_id", "kind"],
             registry=registry,
         )
-        self._answers = Counter(
-            "neo_key_answers", "Answers by key.", ["model", "key_id"], registry=registry
-        )
+        self._answers = Counter("neo_key_answers", "Answers by key.", ["model", "key_id"], registry=registry)
         self._max_keys = max_keys
         self._keys: set[str] = set()
 

@@ -58,8 +58,10 @@ ANSWERS: dict[str, FieldText] = {
     "processing_time": ("Seconds from the request's arrival to the last token.", 0.119),
     "timestamp": ("When the answer was complete (ISO 8601, UTC).", "2026-01-31T11:32:39.979+00:00"),
     "finish_reason": (
-        "Why the answer ended: the model was done, 'max_tokens' or the context was reached, functions are to "
-        "be called, or the content filter cut it.",
+        (
+            "Why the answer ended: the model was done, 'max_tokens' or the context was reached, functions "
+            "are to be called, or the content filter cut it."
+        ),
         "stop",
     ),
     "usage": ("Tokens of this answer.", _OPENAI_USAGE),
@@ -241,8 +243,10 @@ OPERATIONS: dict[str, FieldText] = {
     "pooling": ("How a vector is made of those of the tokens; null unless it makes embeddings.", None),
     "ModelFacts.description": ("What the file says of itself.", "qwen3 6M Q8_0"),
     "Health.status": (
-        "'degraded': something is missing, requests are answered all the same; 'unavailable': every model "
-        "is parked; with this and 'shutting_down' the status code is 503.",
+        (
+            "'degraded': something is missing, requests are answered all the same; 'unavailable': every "
+            "model is parked; with this and 'shutting_down' the status code is 503."
+        ),
         "ok",
     ),
     "version": ("Of this service.", "0.1.0"),
@@ -291,7 +295,10 @@ OPERATIONS: dict[str, FieldText] = {
     "from": ("The first day.", "2026-01-02"),
     "to": ("The last day.", "2026-01-31"),
     "total": ("All days together.", _AMOUNT),
-    "days": ("One entry per day and model with any use.", [{"day": "2026-01-31", "model": "neo-demo"} | _AMOUNT]),
+    "days": (
+        "One entry per day and model with any use.",
+        [{"day": "2026-01-31", "model": "neo-demo"} | _AMOUNT],
+    ),
     "day": ("By UTC.", "2026-01-31"),
     "requests": ("Answers that were asked for.", 12),
     "cached_answers": ("Those of the requests that cost no tokens: they were answered from memory.", 2),

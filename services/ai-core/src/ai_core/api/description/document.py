@@ -135,7 +135,9 @@ def _error(status: int) -> Json:
     return {
         "description": ERRORS[status],
         "headers": _headers(*further),
-        "content": {"application/json": {"schema": _reference("ErrorBody"), "example": _error_example(status)}},
+        "content": {
+            "application/json": {"schema": _reference("ErrorBody"), "example": _error_example(status)}
+        },
     }
 
 

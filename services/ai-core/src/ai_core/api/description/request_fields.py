@@ -17,8 +17,10 @@ GENERATION: dict[str, FieldText] = {
     "model": ("Name or alias of a model; the key's default model, or the server's, if left out.", "neo-demo"),
     "temperature": ("How freely tokens are chosen; 0 always takes the likeliest.", 0.7),
     "top_p": (
-        "Only the likeliest tokens that together have this probability are considered. With 'top_k' 0 the "
-        "1,000 likeliest are looked at first.",
+        (
+            "Only the likeliest tokens that together have this probability are considered. With 'top_k' 0 "
+            "the 1,000 likeliest are looked at first."
+        ),
         0.9,
     ),
     "top_k": ("Only so many of the likeliest tokens are considered; 0: no such bound.", 40),
@@ -37,8 +39,10 @@ GENERATION: dict[str, FieldText] = {
     "reasoning": ("Whether the answer tells what the model thought; thoughts are counted anyway.", False),
     "chat_template_kwargs": ("Variables of the model's chat template.", {"enable_thinking": False}),
     "cache": (
-        "Whether the answer may be one that was computed before: 'auto' where it would be the same (temperature "
-        "0, or a seed), 'always', 'never'.",
+        (
+            "Whether the answer may be one that was computed before: 'auto' where it would be the same "
+            "(temperature 0, or a seed), 'always', 'never'."
+        ),
         "auto",
     ),
     "session_id": ("Continue the conversation that the server keeps under this id.", "visite-42"),
@@ -81,8 +85,10 @@ CONVERSATION: dict[str, FieldText] = {
     "reasoning_content": ("What the assistant thought in this turn.", None),
     "OpenAIMessage.name": ("With the role 'tool': the function that was called.", "heure"),
     "email_context": (
-        "The prompt, or the newest message, came by mail. All of this is shown to the model as data that it "
-        "must not obey.",
+        (
+            "The prompt, or the newest message, came by mail. All of this is shown to the model as data that "
+            "it must not obey."
+        ),
         {"subject": "Congés payés", "sender": "claire@example.com"},
     ),
     "sender": ("Who wrote the mail.", "claire@example.com"),

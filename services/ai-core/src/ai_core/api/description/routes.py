@@ -72,7 +72,7 @@ MODELS: dict[str, RouteText] = {
         errors=(*BODY_ERRORS, *MODEL_ERRORS),
     ),
     "POST /v1/chat/completions": RouteText(
-        text="OpenAI's request, answer, chunks and errors. Parameters are honoured or refused, never ignored.",
+        text="OpenAI's request, answer, chunks and errors. Parameters are honoured or refused.",
         answer=answers.ChatCompletion,
         stream=OPENAI_STREAM,
         examples={
@@ -123,8 +123,8 @@ MODELS: dict[str, RouteText] = {
         text="Forgets a conversation.", status=204, errors=(404, 409)
     ),
     "POST /api/v1/batches": RouteText(
-        text="Takes up to 10,000 requests, one JSON object per line, each with a 'custom_id' of its own. They "
-        "are answered when there is time, survive a restart, and are neither lost nor repeated.",
+        text="Takes up to 10,000 requests, one JSON object per line, each with a 'custom_id' of its own. "
+        "They are answered when there is time, survive a restart, and are neither lost nor repeated.",
         answer=answers.Batch,
         status=201,
         examples={"one line": _LINE},
@@ -153,7 +153,9 @@ MODELS: dict[str, RouteText] = {
         answer=answers.OpenAIModelList,
     ),
     "GET /v1/models/{name}": RouteText(
-        text="One model in OpenAI's form; the name may hold slashes.", answer=answers.OpenAIModel, errors=(404,)
+        text="One model in OpenAI's form; the name may hold slashes.",
+        answer=answers.OpenAIModel,
+        errors=(404,),
     ),
 }
 OPERATORS: dict[str, RouteText] = {
@@ -184,9 +186,7 @@ OPERATORS: dict[str, RouteText] = {
         errors=BODY_ERRORS,
     ),
     "GET /api/v1/admin/keys": RouteText(text="All keys, revoked ones included.", answer=operations.KeyList),
-    "GET /api/v1/admin/keys/{key_id}": RouteText(
-        text="One key.", answer=operations.KeyFacts, errors=(404,)
-    ),
+    "GET /api/v1/admin/keys/{key_id}": RouteText(text="One key.", answer=operations.KeyFacts, errors=(404,)),
     "DELETE /api/v1/admin/keys/{key_id}": RouteText(
         text="Revokes a key, at once and on every replica. It stays in the list.",
         answer=operations.KeyFacts,
