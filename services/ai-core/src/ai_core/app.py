@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
+from starlette.types import ASGIApp
 
 from ai_core.access.assembly import Access, access_over, open_database
+from ai_core.access.known_keys import KnownKeys
+from ai_core.access.limits.assembly import open_limiter
+from ai_core.access.limits.limiter import Limiter
 from ai_core.access.local_key import make_local_key
 from ai_core.api.application import create_application
+from ai_core.api.batch_work import performing
 from ai_core.api.context import ApiContext
 from ai_core.api.server import serve
+from ai_core.api.tracing import Tracing
 from ai_core.catalog.files import ModelSources, load_catalog
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.config import Settings
 from ai_core.engine.messages import EngineConfig
 from ai_core.errors import NeoError
+from ai_core.inference.assembly import Memory, open_memory
+from ai_core.inference.batches.archive import Batches
+from ai_core.inference.batches.runner import BatchRunner, Pace
+from ai_core.inference.content_filter.current import ContentFilter
+from ai_core.inference.content_filter.metrics import ContentFilterMetrics
+from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
+from ai_core.inference.key_metrics import KeyMetrics
 from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.served import ServedEngine
 from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.residency.life import Patience
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.residency.supervisor import SupervisedEngine
+from ai_core.storage.batches import BatchRepository
+from ai_core.storage.database import Database
+from ai_core.storage.keys import KeyRepository
+from ai_core.storage.redis_connection import RedisConnection
+from ai_core.storage.sealing import seal_for
+from ai_core.transcription.remote import Upstream, open_remote_transcriber
 from servicekit.logging import get_logger
 
 log = get_logger(__name__)
@@ -49,13 +69,18 @@ class Service:
         """Take no new requests; return when those under way are answered, or their time is over."""
         requests = self.context.inference.requests
         requests.close()
-        waits = [asyncio.create_task(requests.wait_until_nobody()), asyncio.create_task(self.hurry.wait())]
+        waits = [asyncio.create_task(self._nobody_left()), asyncio.create_task(self.hurry.wait())]
         await asyncio.wait(waits, timeout=self.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         if requests.count:
             log.warning("answers broken off", requests=requests.count)
             await close_engines(self.context.engines)
+
+    async def _nobody_left(self) -> None:
+        await asyncio.gather(
+            self.context.inference.requests.wait_until_nobody(), self.context.sockets.drain()
+        )
 
 
 async def close_engines(engines: Mapping[str, ServedEngine]) -> None:
@@ -66,7 +91,8 @@ async def close_engines(engines: Mapping[str, ServedEngine]) -> None:
 def catalog_of(settings: Settings) -> Catalog:
     """The models of this server. Raises CatalogError."""
     if settings.engine_backend == "scripted":
-        return Catalog([ModelEntry(settings.model_name or "scripted", Path("scripted"))])
+        path = settings.model_path or Path("scripted")
+        return Catalog([ModelEntry(settings.model_name or "scripted", path)])
     return load_catalog(
         ModelSources(
             model_path=settings.model_path,
@@ -100,8 +126,15 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
     )
 
 
+def content_filter_of(settings: Settings) -> ContentFilter | None:
+    """The operator's lists, if there are any. Raises ContentFilterError."""
+    return None if settings.content_filter_path is None else ContentFilter(settings.content_filter_path)
+
+
 @asynccontextmanager
-async def open_service(settings: Settings, catalog: Catalog) -> AsyncIterator[Service]:
+async def open_service(
+    settings: Settings, catalog: Catalog, content_filter: ContentFilter | None = None
+) -> AsyncIterator[Service]:
     """Everything up and the default model loading; on leaving, every engine process has ended."""
     async with AsyncExitStack() as stack:
         spawner = EngineSpawner()
@@ -118,33 +151,140 @@ async def open_service(settings: Settings, catalog: Catalog) -> AsyncIterator[Se
         database = await stack.enter_async_context(open_database(settings))
         access = access_over(database, settings)
         await stack.enter_async_context(access.usage.writing())
-        yield Service(api_context(settings, catalog, engines, access), settings.drain_timeout)
+        transcriber = None
+        if (upstream := transcription_upstream(settings)) is not None:
+            transcriber = await stack.enter_async_context(open_remote_transcriber(upstream))
+        redis = await stack.enter_async_context(redis_of(settings))
+        registry = registry_over(engines)
+        limiter = await stack.enter_async_context(open_limiter(redis, access.usage, registry))
+        memory = await stack.enter_async_context(
+            # A connection of its own: a large answer on its way holds up nobody's limits.
+            open_memory(
+                settings,
+                catalog,
+                {entry.name: engine_config(settings, entry) for entry in catalog.entries},
+                await stack.enter_async_context(redis_of(settings)),
+                registry,
+            )
+        )
+        context = api_context(settings, catalog, engines, access, limiter, registry, memory, content_filter)
+        stack.push_async_callback(context.inference.close)
+        tracing = stack.enter_context(traces_of(settings, context.registry))
+        stores = {} if redis is None else {"redis": redis}
+        context = replace(context, transcriber=transcriber, tracing=tracing, stores=stores)
+        yield Service(context, settings.drain_timeout)
 
 
-def api_context(
-    settings: Settings, catalog: Catalog, engines: Mapping[str, ServedEngine], access: Access
-) -> ApiContext:
-    """What the routes work with."""
+@asynccontextmanager
+async def redis_of(settings: Settings) -> AsyncIterator[RedisConnection | None]:
+    """What replicas share; None: there is only this one."""
+    if settings.redis_url is None:
+        yield None
+        return
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    connection = RedisConnection(settings.redis_url.get_secret_value(), password=password)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def registry_over(engines: Mapping[str, ServedEngine]) -> CollectorRegistry:
+    """All metrics of this process; further ones register themselves."""
     # They would double the number of series, for times that nobody asks for.
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(EngineCollector(engines))
+    return registry
+
+
+@contextmanager
+def traces_of(settings: Settings, registry: CollectorRegistry) -> Iterator[Tracing | None]:
+    """Where traces go, if anywhere; on leaving, what waits has been sent, or two seconds were not enough."""
+    if settings.otel_exporter_otlp_endpoint is None:
+        yield None
+        return
+    # Forty modules and a thread that nobody else needs.
+    from ai_core.api.trace_export import TraceExport  # noqa: PLC0415
+
+    export = TraceExport(settings.otel_exporter_otlp_endpoint, version("ai-core"), registry)
+    try:
+        yield export
+    finally:
+        export.close()
+
+
+def transcription_upstream(settings: Settings) -> Upstream | None:
+    """Where recordings go, if anywhere."""
+    if settings.transcription_url is None:
+        return None
+    key = settings.transcription_api_key
+    return Upstream(
+        settings.transcription_url,
+        api_key=key.get_secret_value() if key else None,
+        model=settings.transcription_model,
+        timeout=settings.transcription_timeout,
+    )
+
+
+def api_context(
+    settings: Settings,
+    catalog: Catalog,
+    engines: Mapping[str, ServedEngine],
+    access: Access,
+    limiter: Limiter,
+    registry: CollectorRegistry,
+    memory: Memory,
+    content_filter: ContentFilter | None = None,
+) -> ApiContext:
+    """What the routes work with."""
     limits = Limits(
         max_sequences=settings.max_sequences,
         max_queued=settings.max_queued_requests,
+        max_queued_per_key=settings.max_queued_requests_per_key or settings.max_queued_requests // 2,
         request_timeout=settings.request_timeout,
         drain_timeout=settings.drain_timeout,
     )
+    equipment = Equipment(
+        repetition=memory.repetition,
+        sessions=memory.sessions,
+        filtering=Filtering(content_filter, ContentFilterMetrics(registry)) if content_filter else None,
+        note_usage=KeyMetrics(registry).counting(access.usage.note),
+        reserve=limiter.reserve,
+    )
     return ApiContext(
-        inference=Inference(
-            catalog, engines, limits, AnswerMetrics(registry), Equipment(note_usage=access.usage.note)
-        ),
+        inference=Inference(catalog, engines, limits, AnswerMetrics(registry), equipment),
         engines=engines,
         registry=registry,
         access=access,
+        limiter=limiter,
         max_body_bytes=settings.max_body_bytes,
+        max_audio_bytes=settings.max_audio_size,
+        cors_origins=settings.cors_origins,
+        batches=batches_over(settings, access.database),
+        batch_retention_days=settings.batch_retention_days,
+        max_batch_bytes=settings.max_batch_bytes,
         version=version("ai-core"),
+    )
+
+
+def batches_over(settings: Settings, database: Database) -> Batches:
+    """Batches, sealed where there is a SECRET_KEY."""
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+    return Batches(BatchRepository(database), seal_for("batches", secret))
+
+
+def batch_runner(settings: Settings, context: ApiContext, application: ASGIApp) -> BatchRunner:
+    """What answers the lines of batches, through the application itself."""
+    database = context.access.database
+    pace = Pace(
+        at_once=settings.batch_concurrency or max(1, settings.max_sequences // 4),
+        retention_days=settings.batch_retention_days,
+    )
+    keys = KnownKeys(KeyRepository(database))
+    return BatchRunner(
+        BatchRepository(database), context.batches, keys, performing(application), pace
     )
 
 
@@ -173,15 +313,49 @@ async def prepare_keys(settings: Settings, *, loopback: bool) -> str | None:
         return str(await make_local_key(keys, settings.local_key_path))
 
 
-async def run(settings: Settings, catalog: Catalog, listener: socket.socket) -> None:
+@contextmanager
+def _reloading_on_hangup(content_filter: ContentFilter | None) -> Iterator[None]:
+    """SIGHUP reads the lists again. Without lists it ends the process, as it always did."""
+    if content_filter is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, content_filter.reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def run(
+    settings: Settings,
+    catalog: Catalog,
+    listener: socket.socket,
+    content_filter: ContentFilter | None = None,
+) -> None:
     """Serve on a listening socket until a signal ends it."""
-    async with open_service(settings, catalog) as service:
+    async with open_service(settings, catalog, content_filter) as service:
         preload(service.context.engines[catalog.default.name])
         application = create_application(service.context)
         # What exists now stays to the end: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        await serve(application, listener, service.drain, service.hurry.set)
+        runner = batch_runner(settings, service.context, application)
+
+        async def drain() -> None:
+            # Nobody waits for them: they go on with the next start, or in another replica.
+            await runner.stop()
+            await service.drain()
+
+        with _reloading_on_hangup(content_filter):
+            async with runner.running():
+                await serve(
+                    application,
+                    listener,
+                    drain,
+                    service.hurry.set,
+                    max_message_bytes=settings.max_body_bytes,
+                )
 
 
 def preload(engine: ServedEngine) -> None:

@@ -12,8 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ai_core.api.admin_routes import admin_routes
 from ai_core.api.answering import unexpected_error
+from ai_core.api.batch_routes import BATCHES_PATH, batch_routes
 from ai_core.api.body_limit import BodyLimit
+from ai_core.api.chat_socket.route import chat_socket_routes
 from ai_core.api.context import ApiContext
+from ai_core.api.cors import Cors
 from ai_core.api.description_routes import description_routes
 from ai_core.api.embedding_routes import embedding_routes
 from ai_core.api.error_response import error_response
@@ -26,6 +29,9 @@ from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
 from ai_core.api.operations_routes import operations_routes
 from ai_core.api.route_access import RouteTable, declared_routes
+from ai_core.api.session_routes import session_routes
+from ai_core.api.transcription_form import FORM_OVERHEAD_BYTES
+from ai_core.api.transcription_routes import TRANSCRIPTIONS_PATH, transcription_routes
 from ai_core.api.usage_routes import usage_routes
 from ai_core.errors import InvalidRequest, NeoError
 
@@ -59,8 +65,12 @@ def create_application(context: ApiContext) -> ASGIApp:
         },
     )
     app.include_router(native_routes(context))
+    app.include_router(session_routes(context))
+    app.include_router(chat_socket_routes(context))
     app.include_router(openai_routes(context))
     app.include_router(embedding_routes(context))
+    app.include_router(transcription_routes(context))
+    app.include_router(batch_routes(context))
     app.include_router(operations_routes(context))
     app.include_router(admin_routes(context))
     app.include_router(usage_routes(context))
@@ -71,12 +81,20 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ClientDisconnect, _answer_nobody)
     app.add_exception_handler(Exception, _answer_unexpected)
-    gate = Gate(
-        BodyLimit(app, context.max_body_bytes),
+    audio_limit = context.max_audio_bytes + FORM_OVERHEAD_BYTES
+    gate: ASGIApp = Gate(
+        BodyLimit(
+            app,
+            context.max_body_bytes,
+            {TRANSCRIPTIONS_PATH: audio_limit, BATCHES_PATH: context.max_batch_bytes},
+        ),
         context.access.authenticator,
+        context.limiter,
         RouteTable(routes),
     )
-    return RequestScope(gate, RequestCounter(context.registry))
+    if context.cors_origins:
+        gate = Cors(gate, context.cors_origins)
+    return RequestScope(gate, RequestCounter(context.registry), context.tracing)
 
 
 async def _answer_neo_error(request: Request, error: Exception) -> Response:

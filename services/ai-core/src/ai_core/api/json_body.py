@@ -71,6 +71,11 @@ def parse(content: bytes, shape: type[Body]) -> Body:
         value = pydantic_core.from_json(content)
     except ValueError as error:
         raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from error
+    return checked(value, shape)
+
+
+def checked(value: Any, shape: type[Body]) -> Body:
+    """The structure in what JSON says. Raises InvalidRequest."""
     try:
         return shape.model_validate(value)
     except ValidationError as error:
