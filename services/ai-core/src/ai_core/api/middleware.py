@@ -90,7 +90,7 @@ class RequestScope:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             note_front_door(scope, self)
-            await self._app(scope, receive, send)
+            await self._talk(scope, receive, send)
             return
         exchange = Exchange(request_id_of(scope), facts=dict(facts_of(scope)))
         attach(scope, exchange)
@@ -106,6 +106,13 @@ class RequestScope:
                 self._report(scope, exchange, self._clock() - arrival)
                 if self._tracing is not None:
                     self._tracing.record(_record(scope, exchange, began))
+
+    async def _talk(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001
+            # As for requests. The server closes what the application leaves open.
+            log.error("unexpected error", where=origin_of(error))  # noqa: TRY400
 
     def _report(self, scope: Scope, exchange: Exchange, seconds: float) -> None:
         route = _route(scope)

@@ -25,6 +25,7 @@ from ai_core.engine.embedding.host import EmbeddingHost
 from ai_core.engine.embedding.intake import EmbeddingIntake
 from ai_core.engine.host import Host
 from ai_core.engine.intake import Intake
+from ai_core.engine.last_words import keep_texts_out
 from ai_core.engine.loop import Loop, Wire, resident_bytes
 from ai_core.engine.messages import EngineConfig, LoadFailed, Loading, Ready
 
@@ -34,6 +35,7 @@ FAILED_TO_LOAD = 4
 
 
 def main(arguments: list[str]) -> int:
+    keep_texts_out()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     descriptor, text = arguments
