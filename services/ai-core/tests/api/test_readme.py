@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 
 from ai_core.api.middleware import RequestCounter
 from ai_core.config import Settings
+from ai_core.errors import NeoError
 from ai_core.inference.engine_metrics import COUNTERS, GAUGES
 from ai_core.inference.metrics import AnswerMetrics
 
@@ -32,6 +34,19 @@ def test_every_setting_is_listed_with_its_default() -> None:
             value = value.get_secret_value()
         number = f"{value:g}" if isinstance(value, float) else str(value)
         assert number.lower() == default.lower()
+
+
+def kinds_of(error: type[NeoError]) -> Iterator[type[NeoError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from kinds_of(kind)
+
+
+def test_every_kind_of_error_is_listed() -> None:
+    listed = set(re.findall(r"`([a-z_]+)`", section("Errors")))
+    # Always sent with a narrower code, or as ``invalid_value`` and its kin.
+    general = {"invalid_request"}
+    assert {kind.code for kind in kinds_of(NeoError)} - listed - general == set()
 
 
 def test_every_metric_is_listed() -> None:

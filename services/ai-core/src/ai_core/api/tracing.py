@@ -13,7 +13,6 @@ from typing import Any, Protocol
 PROVIDER = "neo"
 OPERATIONS = {
     "/api/v1/chat": "chat",
-    "/api/v1/ws/chat": "chat",
     "/v1/chat/completions": "chat",
     "/api/v1/generate": "text_completion",
     "/v1/completions": "text_completion",

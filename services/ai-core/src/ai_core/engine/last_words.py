@@ -9,7 +9,7 @@ from types import TracebackType
 
 
 def keep_texts_out() -> None:
-    """Write the error that ends this process as one JSON line; its message may quote a prompt and stays out."""
+    """Write the error that ends this process as one JSON line, without its message: that may quote."""
     sys.excepthook = _write
 
 

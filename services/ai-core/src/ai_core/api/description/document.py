@@ -31,7 +31,9 @@ DESCRIPTION = """Language models behind HTTP. Send your key in the header named 
 `Authorization: Bearer`; every route but the two probes needs one.
 
 Every body is JSON; unknown fields are refused, and `null` means the same as leaving a field out. All errors
-have one shape, and `X-Request-ID`, accepted and returned, stands in the server's log."""
+have one shape, and `X-Request-ID`, accepted and returned, stands in the server's log.
+
+Beside these routes there is a WebSocket, `/api/v1/ws/chat`; the README of the service describes it."""
 
 
 def complete(document: Json, request_shapes: Json) -> None:

@@ -137,7 +137,7 @@ MODELS: dict[str, RouteText] = {
         text="One batch and its progress.", answer=answers.Batch, errors=(404,)
     ),
     "GET /api/v1/batches/{batch_id}/results": RouteText(
-        text="The results so far, one JSON object per line, in no particular order: 'custom_id', and "
+        text="The results so far, one JSON object per line in the order of the input: 'custom_id', and "
         "'response' or 'error'.",
         other={"application/jsonl": '{"custom_id": "1", …}\n'},
         errors=(404,),
