@@ -266,7 +266,13 @@ async def test_callers_name_the_upstreams_models_where_the_operator_names_none(
         open_remote_transcriber(Upstream(upstream.url, api_key=UPSTREAM_KEY)) as transcriber,
         running_server(FakeEngine(), transcriber=transcriber) as server,
     ):
-        assert (await transcribe(server, model=MODEL)).status_code == 200
+        with structlog.testing.capture_logs() as lines:
+            assert (await transcribe(server, model=MODEL)).status_code == 200
+        assert upstream.forms[0]["model"] == [MODEL]
+        # It is the caller's text, so neither the log nor the table of usage repeats it.
+        assert lines[0]["model"] == "transcription"
+        used = (await server.client.get("/api/v1/usage")).json()["days"]
+        assert [day["model"] for day in used] == ["transcription"]
         response = await server.client.post(PATH, files={"file": ("a.wav", AUDIO)})
         assert (response.status_code, error_of(response)["param"]) == (400, "model")
 

@@ -34,6 +34,8 @@ TRANSCRIPTIONS_PATH = "/v1/audio/transcriptions"
 MAX_AT_ONCE = 16
 """Recordings that lie on the disk or are on their way at the same time."""
 RETRY_SECONDS = 5.0
+ANY_MODEL = "transcription"
+"""How logs and usage call a model that the caller has named."""
 
 
 def transcription_routes(context: ApiContext) -> APIRouter:
@@ -109,7 +111,9 @@ class _TranscriptionResponse(Response):
     async def _transcribe(self, form: TranscriptionForm, exchange: Exchange) -> Transcript:
         caller, fields = exchange.known_caller, form.fields
         model = model_for(caller, self._transcriber, fields.model)
-        exchange.facts |= {"model": model, "audio_bytes": form.recording.size}
+        # What callers call a model elsewhere is their text: it belongs neither into the log nor into a table.
+        counted_as = self._transcriber.own_model or ANY_MODEL
+        exchange.facts |= {"model": counted_as, "audio_bytes": form.recording.size}
         started = time.monotonic()
         transcript = await self._transcriber.transcribe(
             TranscriptionRequest(
@@ -123,7 +127,7 @@ class _TranscriptionResponse(Response):
             )
         )
         exchange.facts["upstream_seconds"] = round(time.monotonic() - started, 3)
-        self._context.access.usage.note(caller.key_id, model, Amount(requests=1))
+        self._context.access.usage.note(caller.key_id, counted_as, Amount(requests=1))
         return transcript
 
 

@@ -47,6 +47,10 @@ class Transcript:
 class Transcriber(Protocol):
     """Turns recordings into text."""
 
+    @property
+    def own_model(self) -> str | None:
+        """The one model that there is; None: callers name whichever they like."""
+
     def model_for(self, name: str | None) -> str:
         """The model that a caller's name means; None: the caller names none.
 

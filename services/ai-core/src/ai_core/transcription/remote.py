@@ -44,6 +44,10 @@ class RemoteTranscriber:
         self._upstream = upstream
         self._client = client
 
+    @property
+    def own_model(self) -> str | None:
+        return self._upstream.model
+
     def model_for(self, name: str | None) -> str:
         own = self._upstream.model
         if own is None:
