@@ -82,7 +82,7 @@ class LlamaCppEmbedder:
         if self._memory is not None:
             lib.llama_memory_clear(self._memory, False)
         if len(inputs) == 1 and len(inputs[0]) > self._batch.capacity:
-            vectors = self._in_parts(inputs[0])[None]
+            vectors = self._in_parts(inputs[0])
         else:
             vectors = self._call(inputs, 0)
         if not np.isfinite(vectors).all():
@@ -93,15 +93,17 @@ class LlamaCppEmbedder:
         """The vector of a text that is longer than a call; each call finds those before it in the cache."""
         places = range(0, len(tokens), self._batch.capacity)
         parts = [tokens[place : place + self._batch.capacity] for place in places]
-        pooled = [self._call([part], place)[0] for part, place in zip(parts, places, strict=True)]
+        pooled = np.concatenate(
+            [self._call([part], place) for part, place in zip(parts, places, strict=True)]
+        )
         match self._capabilities.pooling:
             case "mean":
-                weights = np.asarray([len(part) for part in parts], np.float32) / len(tokens)
-                return np.asarray(weights @ np.stack(pooled), np.float32)
+                weights = np.asarray([[len(part) for part in parts]], np.float32) / len(tokens)
+                return np.asarray(weights @ pooled, np.float32)
             case "cls":
-                return pooled[0]
+                return pooled[:1]
             case "last":
-                return pooled[-1]
+                return pooled[-1:]
 
     def _call(self, inputs: Sequence[Tokens], position: int) -> Vectors:
         self._batch.clear()
