@@ -55,6 +55,12 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             "DATABASE_URL": f"sqlite:///{database}",
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         }
+        if request.param == "scripted":
+            # Nobody is there: what is said about that must not name the password.
+            settings |= {
+                "REDIS_URL": f"redis://:{planted.at('redispassword')}@127.0.0.1:9/0",
+                "SECRET_KEY": planted.at("secretkey"),
+            }
         with running(**settings) as server:
             made = server.post("/api/v1/admin/keys", {"name": planted.at("keyname"), "scopes": ["generate"]})
             key = made.json()["key"]
@@ -123,7 +129,7 @@ def ask_everything(server: Server, planted: Planted, headers: dict[str, str], ke
         ("/v1/completions", {"prompt": planted.at("completion")} | short),
     ]
     for path, body in good:
-        assert post(path, body).status_code in {200, 400}, path
+        assert post(path, body).status_code in {200, 400, 503}, path
     ask_wrongly(server, planted, headers, post)
     show_keys(server, headers, key)
     talk(server, planted, key)
