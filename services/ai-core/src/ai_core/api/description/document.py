@@ -89,8 +89,9 @@ def _describe_operation(operation: Json, text: RouteText | None, *, keyed: bool)
         words = PARAMETERS.get(parameter["name"])
         if words is not None:
             parameter.setdefault("description", words[0])
-            parameter["example"] = words[1]
             parameter["schema"].pop("title", None)
+            # In the schema: the page would put one that stands beside it into each request.
+            parameter["schema"]["examples"] = [words[1]]
     if text is None:
         return
     operation["description"] = text.text

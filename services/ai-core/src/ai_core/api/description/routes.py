@@ -268,15 +268,17 @@ REQUEST_HEADERS: dict[str, Any] = {
         "in": "header",
         "description": "An id of yours for this request: up to 128 printable characters. It is returned and "
         "stands in the server's log.",
-        "schema": {"type": "string"},
-        "example": "order-4711",
+        "schema": {"type": "string", "examples": ["order-4711"]},
     },
     "X-Request-Timeout": {
         "name": "X-Request-Timeout",
         "in": "header",
         "description": "How long you are ready to wait for the first token, in seconds, up to 3600.",
-        "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,2}([.][0-9]{1,3})?$"},
-        "example": "30",
+        "schema": {
+            "type": "string",
+            "pattern": "^[1-9][0-9]{0,2}([.][0-9]{1,3})?$",
+            "examples": ["30"],
+        },
     },
 }
 """What every route takes that needs a key."""
