@@ -44,10 +44,10 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     command = ["g++", *FLAGS, *processor, "-w", f"-I{NATIVE}", *map(str, sources), "-o", str(library)]
     subprocess.run(command, check=True)
     opened = ctypes.CDLL(str(library))
-    opened.neo_attend.argtypes = (
-        [ctypes.c_void_p] * 5 + [ctypes.c_int, ctypes.c_float] + [ctypes.c_long] * 5 + [ctypes.c_int]
-    )
-    opened.neo_multiply.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long] * 3 + [ctypes.c_int]
+    pointer, whole = ctypes.c_void_p, ctypes.c_long
+    sizes = (whole, whole, whole, whole, whole, ctypes.c_int)
+    opened.neo_attend.argtypes = (*[pointer] * 5, ctypes.c_int, ctypes.c_float, *sizes)
+    opened.neo_multiply.argtypes = (pointer, pointer, pointer, whole, whole, whole, ctypes.c_int)
     return opened
 
 

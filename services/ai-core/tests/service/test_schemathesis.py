@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode, SerializationContext
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -37,6 +38,8 @@ PROMISES = [
     response_schema_conformance,
     status_code_conformance,
 ]
+Operation = APIOperation[Any, Any, Any, Any]
+AnyCase = Case[Any]
 OPEN = {"/livez", "/readyz"}
 NOT_CONFIGURED = 501
 """Said by routes whose other half is somewhere else and not configured here."""
@@ -62,13 +65,14 @@ def description(scripted: Server) -> BaseSchema:
     return schemathesis.openapi.from_url(scripted.url + "/openapi.json", headers=scripted.headers)
 
 
-def operations(description: BaseSchema) -> Iterator[APIOperation[Any]]:
+def operations(description: BaseSchema) -> Iterator[Operation]:
     for result in description.get_all_operations():
+        assert isinstance(result, Ok), result
         yield result.ok()
 
 
 def try_all(
-    description: BaseSchema, mode: GenerationMode, examples: int, check: Callable[[Case], None]
+    description: BaseSchema, mode: GenerationMode, examples: int, check: Callable[[AnyCase], None]
 ) -> list[str]:
     """Runs a check on so many generated requests of every operation; returns what failed."""
     failures = []
@@ -91,7 +95,7 @@ def try_all(
 def test_nothing_breaks_the_promises_of_the_description(
     description: BaseSchema, scripted: Server, mode: GenerationMode, examples: int
 ) -> None:
-    def check(case: Case) -> None:
+    def check(case: AnyCase) -> None:
         response = case.call(headers=scripted.headers)
         checks = PROMISES if response.status_code == NOT_CONFIGURED else [*PROMISES, not_a_server_error]
         case.validate_response(response, checks=checks)
@@ -102,7 +106,7 @@ def test_nothing_breaks_the_promises_of_the_description(
 
 @pytest.mark.timeout(900)
 def test_nobody_gets_in_without_a_valid_key(description: BaseSchema) -> None:
-    def check(case: Case) -> None:
+    def check(case: AnyCase) -> None:
         response = case.call(headers={"X-API-Key": "neo_guess_0123456789abcdef"})
         if case.path not in OPEN:
             assert response.status_code == 401, response.text
