@@ -15,7 +15,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from starlette.types import ASGIApp
 
-from ai_core.access.assembly import Access, access_over, open_database
+from ai_core.access.assembly import Access, access_over, migrate, open_database
 from ai_core.access.known_keys import KnownKeys
 from ai_core.access.limits.assembly import open_limiter
 from ai_core.access.limits.limiter import Limiter
@@ -32,6 +32,7 @@ from ai_core.engine.messages import EngineConfig
 from ai_core.errors import NeoError
 from ai_core.inference.assembly import Memory, open_memory
 from ai_core.inference.batches.archive import Batches
+from ai_core.inference.batches.metrics import BatchMetrics
 from ai_core.inference.batches.runner import BatchRunner, Pace
 from ai_core.inference.content_filter.current import ContentFilter
 from ai_core.inference.content_filter.metrics import ContentFilterMetrics
@@ -135,7 +136,8 @@ def content_filter_of(settings: Settings) -> ContentFilter | None:
 async def open_service(
     settings: Settings, catalog: Catalog, content_filter: ContentFilter | None = None
 ) -> AsyncIterator[Service]:
-    """Everything up and the default model loading; on leaving, every engine process has ended."""
+    """Everything up over a database that :func:`prepare_keys` has migrated; on leaving, every engine
+    process has ended."""
     async with AsyncExitStack() as stack:
         spawner = EngineSpawner()
         stack.callback(spawner.close)
@@ -284,7 +286,12 @@ def batch_runner(settings: Settings, context: ApiContext, application: ASGIApp) 
     )
     keys = KnownKeys(KeyRepository(database))
     return BatchRunner(
-        BatchRepository(database), context.batches, keys, performing(application), pace
+        BatchRepository(database),
+        context.batches,
+        keys,
+        performing(application),
+        BatchMetrics(context.registry),
+        pace,
     )
 
 
@@ -301,6 +308,8 @@ async def prepare_keys(settings: Settings, *, loopback: bool) -> str | None:
         NoKeysError: it would listen to the network without any usable key.
         LocalKeyError, DatabaseAddressError, StorageUnavailable: as the names say.
     """
+    if (revision := await migrate(settings)) is not None:
+        log.info("database migrated", revision=revision)
     async with open_database(settings) as database:
         keys = access_over(database, settings).keys
         if not loopback and not await keys.any_usable():

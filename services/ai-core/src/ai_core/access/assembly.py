@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy import URL
+
 from ai_core.access.administration import KeyAdministration
 from ai_core.access.authenticator import Authenticator, Rules
 from ai_core.access.usage import UsageLedger
@@ -31,17 +33,28 @@ class Access:
     """Requests per minute of new keys that are given no limit of their own; 0: none."""
 
 
+async def migrate(settings: Settings) -> str | None:
+    """Give the database the newest schema. Returns its revision if it was not there before.
+
+    Raises:
+        DatabaseAddressError, StorageUnavailable: as the names say.
+    """
+    return await upgrade(_url(settings))
+
+
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database, with the newest schema. Raises DatabaseAddressError, StorageUnavailable."""
-    password = settings.db_password.get_secret_value() if settings.db_password else None
-    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    await upgrade(url)
-    database = Database(url)
+    """The database, which has the newest schema already. Raises DatabaseAddressError."""
+    database = Database(_url(settings))
     try:
         yield database
     finally:
         await database.close()
+
+
+def _url(settings: Settings) -> URL:
+    password = settings.db_password.get_secret_value() if settings.db_password else None
+    return database_url(settings.database_url.get_secret_value(), settings.db_user, password)
 
 
 def access_over(database: Database, settings: Settings) -> Access:

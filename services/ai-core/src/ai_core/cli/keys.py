@@ -20,14 +20,13 @@ from ai_core.access.administration import (
     state_of,
     utc_now,
 )
-from ai_core.access.assembly import access_over, open_database
+from ai_core.access.assembly import access_over, migrate, open_database
 from ai_core.access.caller import KeyLimits, PriorityClass, Scope
 from ai_core.cli.terminal import ENV_FILE, complain
 from ai_core.config import Settings
 from ai_core.errors import NeoError
 from ai_core.storage.database import DatabaseAddressError
 from ai_core.storage.keys import KeyRecord
-from servicekit import logging
 from servicekit.settings import SettingsError
 
 EXIT_REFUSED = 1
@@ -115,7 +114,6 @@ def run(options: argparse.Namespace) -> int:
     """Run one action. Returns 0, 1 if it was refused, 2 if the settings or the database do not allow it."""
     try:
         settings = Settings.load(os.environ, ENV_FILE)
-        logging.configure("warning", settings.log_format)
         return asyncio.run(_with_keys(settings, options))
     except SettingsError as error:
         return complain(*error.lines)
@@ -126,6 +124,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _with_keys(settings: Settings, options: argparse.Namespace) -> int:
+    await migrate(settings)
     async with open_database(settings) as database:
         keys = access_over(database, settings).keys
         match options.action:

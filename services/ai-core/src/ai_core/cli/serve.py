@@ -27,7 +27,6 @@ def run() -> int:
     """Serve until a signal; 2 when the settings do not allow it."""
     try:
         settings = Settings.load(os.environ, ENV_FILE)
-        logging.configure(settings.effective_log_level, settings.log_format)
         catalog = app.catalog_of(settings)
         content_filter = app.content_filter_of(settings)
         listener = listen(settings.api_host, settings.api_port)
@@ -35,6 +34,7 @@ def run() -> int:
         return complain(*error.lines)
     except (CatalogError, ListenError) as error:
         return complain(str(error))
+    logging.configure(settings.effective_log_level, settings.log_format)
     with listener:
         return _serve(settings, catalog, listener, content_filter)
 

@@ -129,7 +129,8 @@ class Database:
                 return self._at_once.first(statement, parameters)
             # Somebody cleans up the file just now: wait for them elsewhere than in the event loop.
         async with self.reading() as connection:
-            return (await connection.execute(statement, parameters)).mappings().first()
+            row: RowMapping | None = (await connection.execute(statement, parameters)).mappings().first()
+            return row
 
     def _watch(self) -> _Watch:
         return _Watch(self)

@@ -11,15 +11,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import URL, Connection, text
 
 from ai_core.storage.database import Database
-from servicekit.logging import get_logger
 
 HERE = Path(__file__).parent
 MIGRATION_SECONDS = 600.0
 """For one statement, or until another replica has migrated."""
 LOCK_NUMBER = 0x6E656F  # "neo"
 """PostgreSQL's advisory lock that one replica holds while it migrates."""
-
-log = get_logger(__name__)
 
 
 def configuration() -> Config:
@@ -31,8 +28,10 @@ def configuration() -> Config:
     return config
 
 
-async def upgrade(url: URL) -> None:
+async def upgrade(url: URL) -> str | None:
     """Take the schema of a database to the newest revision, all in one transaction.
+
+    Returns the revision if there was anything to do.
 
     Several replicas may start at once: the first does the work, the others wait and find it done.
 
@@ -42,12 +41,12 @@ async def upgrade(url: URL) -> None:
     database = Database(url, command_seconds=MIGRATION_SECONDS)
     try:
         async with database.writing() as connection:
-            await connection.run_sync(_upgrade)
+            return await connection.run_sync(_upgrade)
     finally:
         await database.close()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> str | None:
     if connection.dialect.name == "postgresql":
         # Ends with the transaction. In SQLite, the transaction is a lock already.
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
@@ -57,8 +56,8 @@ def _upgrade(connection: Connection) -> None:
     config = configuration()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-    if (after := _revision(connection)) != before:
-        log.info("database migrated", before=before, after=after)
+    after = _revision(connection)
+    return None if after == before else after
 
 
 def _revision(connection: Connection) -> str | None:
