@@ -10,6 +10,8 @@ from typing import Any
 
 from edge_server import FakeEngine, Server, running_server
 
+from servicekit.logging import configure
+
 PATH = Path(__file__).resolve().parents[2] / "openapi.json"
 
 
@@ -27,4 +29,5 @@ async def current_text() -> str:
 
 
 if __name__ == "__main__":
+    configure("error")
     PATH.write_text(asyncio.run(current_text()), encoding="utf-8")
