@@ -14,10 +14,15 @@ from batch_server import JSONL, BatchServer, batch_server, chat, jsonl, runner_o
 from edge_server import FakeAnswer, FakeEngine, echo, error_of, running_server
 from sqlalchemy import select
 
-from ai_core.access.caller import KeyLimits, PriorityClass, Scope
+from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
+from ai_core.access.known_keys import KnownKeys
 from ai_core.errors import EngineUnavailable, GenerationFailed
 from ai_core.inference.batches.archive import Batches, Line
-from ai_core.storage.batches import BatchRepository
+from ai_core.inference.batches.decisions import Outcome
+from ai_core.inference.batches.metrics import BatchMetrics
+from ai_core.inference.batches.runner import BatchRunner, Pace
+from ai_core.storage.batches import BatchRepository, Claim
+from ai_core.storage.keys import KeyRepository
 from ai_core.storage.sealing import SecretSeal
 from ai_core.storage.tables import batch_lines
 
@@ -400,3 +405,31 @@ async def test_each_line_has_a_log_line_and_no_text_is_in_it(echoing: BatchServe
     )  # fmt: skip
     assert line["key_id"] == KEY.id
     assert "planted" not in str(lines)
+
+
+async def test_a_mistake_of_ours_costs_one_attempt_and_nothing_else() -> None:
+    async with running_server(FakeEngine()) as server:
+        asked: list[str] = []
+
+        async def perform(caller: Caller, claim: Claim, line: Line) -> Outcome:
+            asked.append(line.custom_id)
+            if asked == ["0"]:
+                raise KeyError(line.body)
+            return Outcome(200, "r", b'{"response": "fine"}')
+
+        context = server.context
+        repository = BatchRepository(context.access.database)
+        keys = KnownKeys(KeyRepository(context.access.database))
+        pace = Pace(at_once=1, lease=0.2, renew_every=0.05, look_every=0.05)
+        metrics = BatchMetrics(context.registry)
+        runner = BatchRunner(repository, context.batches, keys, perform, metrics, pace)
+        with structlog.testing.capture_logs() as lines:
+            async with runner.running():
+                made = await context.batches.add(KEY.id, [line_of("0", "planted"), line_of("1", "y")])
+                over = await BatchServer(server, runner).ended(made.record.id)
+        assert over["request_counts"]["completed"] == 2
+        assert sorted(asked) == ["0", "0", "1"]
+        assert [line["error"] for line in lines if line["event"] == "batches failed"] == ["KeyError"]
+        assert "planted" not in str(lines)
+        assert await server.metric("neo_batch_lines_total", outcome="done") == 2
+        assert await server.metric("neo_batch_lines_running") == 0

@@ -110,7 +110,7 @@ async def test_many_workers_at_once_never_share_a_line(repository: BatchReposito
     await add(repository, lines=40)
 
     async def work(worker: int) -> list[int]:
-        numbers = []
+        numbers: list[int] = []
         while (found := await repository.claim(KEY, f"{worker}-{len(numbers)}", 60)) is not None:
             numbers.append(found[0].number)
             assert await repository.record(found[0], LineState.DONE, b"r")

@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 from access_keys import KEY
 from edge_server import FakeEngine, Server, echo, running_server
+from prometheus_client import CollectorRegistry
 
 from ai_core.access.known_keys import KnownKeys
 from ai_core.api.batch_routes import batch_facts
 from ai_core.api.batch_work import performing
+from ai_core.inference.batches.metrics import BatchMetrics
 from ai_core.inference.batches.runner import BatchRunner, Pace
 from ai_core.inference.service import Limits
 from ai_core.storage.batches import BatchRepository
@@ -88,6 +90,8 @@ def runner_of(server: Server, pace: Pace = PACE) -> BatchRunner:
         context.batches,
         KnownKeys(KeyRepository(database)),
         performing(server.application),
+        # Each runner of a test is like a process of its own.
+        BatchMetrics(CollectorRegistry()),
         pace,
     )
 

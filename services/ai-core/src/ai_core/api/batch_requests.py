@@ -31,8 +31,8 @@ from ai_core.inference.batches.archive import Line
 MAX_LINES = 10_000
 MAX_CUSTOM_ID = 256
 MEDIA_TYPES = ("application/jsonl", "application/x-ndjson")
-_IN_ONE_GO = 20
-"""Lines that are checked before others get their turn."""
+_IN_ONE_GO = 32_768
+"""Bytes that are checked before others get their turn; at least one line."""
 
 AnyBody = ChatBody | GenerateBody | ChatCompletionBody | CompletionBody | EmbeddingsBody
 
@@ -94,8 +94,11 @@ async def read_lines(content: bytes, caller: Caller, catalog: Catalog, max_line_
         )
     lines: list[Line] = []
     seen: dict[str, int] = {}
-    for count, (number, row) in enumerate(rows):
-        if count % _IN_ONE_GO == 0:
+    checked_bytes = 0
+    for number, row in rows:
+        checked_bytes += len(row)
+        if checked_bytes > _IN_ONE_GO:
+            checked_bytes = 0
             await asyncio.sleep(0)
         try:
             line = _read_line(row, caller, catalog, max_line_bytes)

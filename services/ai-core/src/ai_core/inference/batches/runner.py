@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +23,7 @@ from ai_core.access.caller import Caller, PriorityClass
 from ai_core.errors import StorageUnavailable
 from ai_core.inference.batches.archive import Batches, Line
 from ai_core.inference.batches.decisions import Outcome, next_key, postponement
+from ai_core.inference.batches.metrics import BatchMetrics
 from ai_core.storage.batches import BatchRepository, BatchState, Claim, LineState
 from servicekit.logging import get_logger
 
@@ -70,19 +72,20 @@ class BatchRunner:
         batches: Batches,
         keys: Keys,
         perform: Perform,
+        metrics: BatchMetrics,
         pace: Pace = Pace(),
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._repository = repository
         self._batches = batches
         self._keys = keys
         self._perform = perform
+        self._metrics = metrics
         self._pace = pace
-        self._clock = clock
+        self._clock = time.monotonic
         self._works: dict[str, _Work] = {}
         self._resting: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._clean_at = clock()
+        self._clean_at = self._clock()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -118,7 +121,7 @@ class BatchRunner:
                 log.debug("batches wait for the database")
             except Exception as error:  # noqa: BLE001
                 # One batch that cannot be handled may not be the end of all others.
-                log.error("batches failed", error=type(error).__name__)  # noqa: TRY400
+                _tell(error)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.look_every):
                     await self._batches.changed.wait()
@@ -165,13 +168,22 @@ class BatchRunner:
     def _begin(self, caller: Caller, claim: Claim, stored: bytes) -> None:
         task = asyncio.create_task(self._answer(caller, claim, stored))
         self._works[claim.token] = _Work(caller.key_id, claim, task)
+        self._metrics.running.inc()
         task.add_done_callback(lambda _: self._ended(claim))
 
     def _ended(self, claim: Claim) -> None:
         self._works.pop(claim.token, None)
+        self._metrics.running.dec()
         self._batches.changed.set()
 
     async def _answer(self, caller: Caller, claim: Claim, stored: bytes) -> None:
+        try:
+            await self._answer_and_record(caller, claim, stored)
+        except Exception as error:  # noqa: BLE001
+            # The line waits until its lease lapses, and is asked again.
+            _tell(error)
+
+    async def _answer_and_record(self, caller: Caller, claim: Claim, stored: bytes) -> None:
         line = self._batches.line(claim, stored)
         if line is None:
             await self._record(claim, line, UNREADABLE)
@@ -181,11 +193,13 @@ class BatchRunner:
         if wait is None:
             await self._record(claim, line, outcome)
             return
+        self._metrics.line("postponed")
         self._resting[caller.key_id] = self._clock() + wait.key
         await self._until_written(lambda: self._repository.give_back([claim], wait.line))
 
     async def _record(self, claim: Claim, line: Line | None, outcome: Outcome) -> None:
         state = LineState.DONE if outcome.succeeded else LineState.FAILED
+        self._metrics.line("done" if outcome.succeeded else "failed")
         result = self._batches.result(claim, line, outcome)
         await self._until_written(lambda: self._repository.record(claim, state, result))
 
@@ -206,6 +220,9 @@ class BatchRunner:
                 await self._renew()
             except StorageUnavailable:
                 continue
+            except Exception as error:  # noqa: BLE001
+                # Without renewals, lines would be answered twice.
+                _tell(error)
 
     async def _renew(self) -> None:
         works = dict(self._works)
@@ -227,6 +244,11 @@ UNREADABLE = Outcome(
     b'{"error":{"message":"This request was sealed with another SECRET_KEY than today\'s.",'
     b'"type":"server_error","param":null,"code":"unreadable"}}',
 )
+
+
+def _tell(error: Exception) -> None:
+    """Where a mistake of ours was made; its words stay out of the log, because they may quote users."""
+    log.error("batches failed", error=type(error).__name__, where=traceback.format_tb(error.__traceback__))
 
 
 def in_batch(caller: Caller) -> Caller:
