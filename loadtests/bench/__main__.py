@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from loadtests.bench import decode, edge, report
+from loadtests.bench import decode, edge, overload, report
 from loadtests.bench.client import connect
 from loadtests.bench.loads import Figures, Loads, words
 from loadtests.bench.model import ensure
@@ -41,12 +41,17 @@ def main() -> None:
     if "edge" in arguments.parts:
         _say("edge: 12,000 requests over an engine that answers at once")
         results["edge"] = edge.measure(VAR / "edge.log")
+    if "overload" in arguments.parts:
+        _say("overload: three times what can be served")
+        results["overload"] = overload.measure(model, VAR / "overload.log")
     _write(results, arguments.json)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
-    parser.add_argument("--parts", nargs="+", default=["decode", "loads", "edge"], help="what to measure")
+    parser.add_argument(
+        "--parts", nargs="+", default=["decode", "loads", "edge", "overload"], help="what to measure"
+    )
     parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS)
     parser.add_argument("--rounds", type=int, default=5, help="alternated rounds of the decode rates")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each load; medians are printed")
@@ -106,7 +111,8 @@ def _write(results: report.Results, path: Path) -> None:
     path.write_text(json.dumps(results, indent=2) + "\n")
     for name, command in results.get("commands", {}).items():
         print(f"{name}: {command}")
-    print("\n" + report.loads_table(results) + "\n\n" + report.targets_table(results))
+    print("\n" + report.loads_table(results) + "\n\n" + report.overload_table(results))
+    print("\n" + report.targets_table(results))
     print(f"\nAll figures: {path}")
 
 

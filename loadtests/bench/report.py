@@ -58,6 +58,15 @@ TARGETS = (
     Target("keys, limits and log: p50, ms", lambda r: r["edge"]["access_p50_ms"], at_most=2),
     Target("… with limits in Redis", lambda r: r["edge"]["access_p50_redis_ms"], at_most=4),
     Target("edge: added p99, ms", lambda r: r["edge"]["added_p99_ms"], at_most=15),
+    Target("overload: latency at 3× ÷ at 1×, p50", lambda r: r["overload"]["3x_over_1x_p50"], at_most=1.5),
+    Target("overload: latency at 3× ÷ at 1×, p95", lambda r: r["overload"]["3x_over_1x_p95"], at_most=1.5),
+    Target("overload: wait ÷ Retry-After, p50", lambda r: r["overload"]["wait_over_retry_after_p50"], 0.5),
+    Target("… the same", lambda r: r["overload"]["wait_over_retry_after_p50"], at_most=2),
+    Target(
+        "… within a factor of two, of those who return",
+        lambda r: r["overload"]["retry_after_within_factor_two"],
+        0.5,
+    ),
     Target(
         "burst of 100: answered",
         lambda r: r["loads"]["neo"]["burst"]["answered"] / r["loads"]["neo"]["burst"]["requests"],
@@ -83,6 +92,12 @@ def loads_table(results: Results) -> str:
             ratio = f"{value / other:.3g}" if other else ""
             rows.append((load, figure, f"{value:.4g}", "" if other is None else f"{other:.4g}", ratio))
     return table(("load", "figure", "neo", "llama-server", "ratio"), rows)
+
+
+def overload_table(results: Results) -> str:
+    """What became of those who were admitted, and of those who were not."""
+    rows = [(figure, f"{value:.4g}") for figure, value in results.get("overload", {}).items()]
+    return table(("overload", "neo"), [*rows])
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
