@@ -175,17 +175,18 @@ def show_secret(issued: IssuedKey) -> None:
 def show_table(records: list[KeyRecord], now: datetime) -> None:
     """All keys for a person."""
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "state", "scopes", "per minute", "models", "networks", "created", "expires"):
-        table.add_column(column, overflow="fold")
+    for column in ("id", "name", "state", "scopes", "req/min", "models", "networks", "created", "expires"):
+        may_wrap = column in {"name", "scopes", "models", "networks"}
+        table.add_column(column, no_wrap=not may_wrap, overflow="fold")
     for record in records:
         table.add_row(
             record.id,
             record.name,
             state_of(record, now),
-            " ".join(record.scopes),
+            "all" if set(record.scopes) == set(Scope) else " ".join(record.scopes),
             str(record.requests_per_minute or "–"),
             " ".join(record.allowed_models) or "all",
-            " ".join(record.networks) or "everywhere",
+            " ".join(record.networks) or "all",
             f"{record.created_at:%Y-%m-%d}",
             f"{record.expires_at:%Y-%m-%d}" if record.expires_at else "never",
         )
