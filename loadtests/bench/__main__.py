@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from loadtests.bench import decode, edge, overload, report
+from loadtests.bench import decode, edge, overload, repetition, report
 from loadtests.bench.client import connect
 from loadtests.bench.loads import Figures, Loads, words
 from loadtests.bench.model import ensure
@@ -25,6 +25,7 @@ from loadtests.bench.servers import Server, llama_server, neo, tokens_per_word
 from loadtests.bench.statistics import median
 
 VAR = Path("var/bench")
+PARTS = ("decode", "loads", "edge", "overload", "repetition")
 LOADS = ("shared", "unlike", "multi_turn", "mixed", "cancel_storm", "burst")
 
 
@@ -44,14 +45,15 @@ def main() -> None:
     if "overload" in arguments.parts:
         _say("overload: three times what can be served")
         results["overload"] = overload.measure(model, VAR / "overload.log")
+    if "repetition" in arguments.parts:
+        _say("repetition: 3,300 answers that were given before, and 50 who ask the same at once")
+        results["repetition"] = repetition.measure(model, VAR / "repetition.log")
     _write(results, arguments.json)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description=__doc__)
-    parser.add_argument(
-        "--parts", nargs="+", default=["decode", "loads", "edge", "overload"], help="what to measure"
-    )
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), help="what to measure")
     parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS)
     parser.add_argument("--rounds", type=int, default=5, help="alternated rounds of the decode rates")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each load; medians are printed")
@@ -112,6 +114,7 @@ def _write(results: report.Results, path: Path) -> None:
     for name, command in results.get("commands", {}).items():
         print(f"{name}: {command}")
     print("\n" + report.loads_table(results) + "\n\n" + report.overload_table(results))
+    print("\n" + report.repetition_table(results))
     print("\n" + report.targets_table(results))
     print(f"\nAll figures: {path}")
 

@@ -72,6 +72,12 @@ TARGETS = (
         lambda r: r["loads"]["neo"]["burst"]["answered"] / r["loads"]["neo"]["burst"]["requests"],
         1,
     ),
+    Target("cache hit: p50, ms", lambda r: r["repetition"]["cache_hit_p50_ms"], at_most=5),
+    Target(
+        "50 at once: tokens generated ÷ one answer's",
+        lambda r: r["repetition"]["single_flight_tokens_over_one"],
+        at_most=1,
+    ),
     Target("API memory, 10,000 requests ÷ 100", lambda r: r["edge"]["rss_ratio"], at_most=1.1),
 )
 
@@ -98,6 +104,12 @@ def overload_table(results: Results) -> str:
     """What became of those who were admitted, and of those who were not."""
     rows = [(figure, f"{value:.4g}") for figure, value in results.get("overload", {}).items()]
     return table(("overload", "neo"), [*rows])
+
+
+def repetition_table(results: Results) -> str:
+    """What answers cost that need not be computed."""
+    rows = [(figure, f"{value:.4g}") for figure, value in results.get("repetition", {}).items()]
+    return table(("repetition", "neo"), [*rows])
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
