@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
@@ -45,7 +45,7 @@ class GenerationRequest:
     max_tokens: int | None
     """None: the rest of the context, at most :data:`REST_OF_CONTEXT`."""
     stop: list[str]
-    chat: ChatOptions = ChatOptions()
+    chat: ChatOptions = field(default_factory=ChatOptions)
     """Tools, and options of the chat template."""
     grammar: Grammar | None = None
     logprobs: int | None = None
