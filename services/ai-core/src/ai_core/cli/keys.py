@@ -175,9 +175,10 @@ def show_secret(issued: IssuedKey) -> None:
 def show_table(records: list[KeyRecord], now: datetime) -> None:
     """All keys for a person."""
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "state", "scopes", "req/min", "models", "networks", "created", "expires"):
-        may_wrap = column in {"name", "scopes", "models", "networks"}
-        table.add_column(column, no_wrap=not may_wrap, overflow="fold")
+    # Widths that keep ids, scopes and days whole, in a terminal of 80 columns.
+    columns = {"id": 10, "name": 6, "state": 7, "scopes": 12, "req/min": 7}
+    for column, least in (columns | {"models": 6, "networks": 8, "expires": 10}).items():
+        table.add_column(column, min_width=least, overflow="fold")
     for record in records:
         table.add_row(
             record.id,
@@ -187,7 +188,6 @@ def show_table(records: list[KeyRecord], now: datetime) -> None:
             str(record.requests_per_minute or "–"),
             " ".join(record.allowed_models) or "all",
             " ".join(record.networks) or "all",
-            f"{record.created_at:%Y-%m-%d}",
             f"{record.expires_at:%Y-%m-%d}" if record.expires_at else "never",
         )
     # Names are text, whatever they look like.
