@@ -85,12 +85,15 @@ class BatchRunner:
         self._works: dict[str, _Work] = {}
         self._resting: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._looking: asyncio.Task[None] | None = None
+        self._stopping = False
         self._clean_at = self._clock()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Answers lines for the length of a block, or until :meth:`stop`."""
-        self._tasks = [asyncio.create_task(self._look_for_work()), asyncio.create_task(self._keep_leases())]
+        self._looking = asyncio.create_task(self._look_for_work())
+        self._tasks = [asyncio.create_task(self._keep_leases())]
         try:
             yield
         finally:
@@ -98,6 +101,11 @@ class BatchRunner:
 
     async def stop(self) -> None:
         """Begin nothing new, break off what is under way and let others have it, at once."""
+        self._stopping = True
+        self._batches.changed.set()
+        if self._looking is not None:
+            # Not cancelled: a claim that is broken off may have been made, and nobody would give it back.
+            await self._looking
         works = list(self._works.values())
         tasks = [*self._tasks, *(work.task for work in works)]
         for task in tasks:
@@ -111,20 +119,26 @@ class BatchRunner:
                 await self._repository.give_back([work.claim for work in works])
 
     async def _look_for_work(self) -> None:
-        while True:
+        while not self._stopping:
             self._batches.changed.clear()
             try:
                 await self._tidy_up()
-                while len(self._works) < self._pace.at_once and await self._begin_one():
+                while self._has_room and await self._begin_one():
                     pass
             except StorageUnavailable:
                 log.debug("batches wait for the database")
             except Exception as error:  # noqa: BLE001
                 # One batch that cannot be handled may not be the end of all others.
                 _tell(error)
+            if self._stopping:
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.look_every):
                     await self._batches.changed.wait()
+
+    @property
+    def _has_room(self) -> bool:
+        return not self._stopping and len(self._works) < self._pace.at_once
 
     async def _tidy_up(self) -> None:
         if await self._repository.keys_with_work():
