@@ -176,7 +176,7 @@ def show_table(records: list[KeyRecord], now: datetime) -> None:
     """All keys for a person."""
     table = Table(box=None, pad_edge=False)
     # Widths that keep ids, scopes and days whole, in a terminal of 80 columns.
-    columns = {"id": 10, "name": 6, "state": 7, "scopes": 12, "req/min": 7}
+    columns = {"id": 10, "name": 6, "state": 7, "scopes": 12, "/min": 4}
     for column, least in (columns | {"models": 6, "networks": 8, "expires": 10}).items():
         table.add_column(column, min_width=least, overflow="fold")
     for record in records:
