@@ -291,8 +291,8 @@ class Breaking:
     def allowed(self) -> Tokens | None:
         return None
 
-    def among(self, tokens: Tokens) -> Tokens:
-        return tokens
+    def among(self, tokens: Tokens, most: int) -> Tokens:
+        return tokens[:most]
 
 
 class Barren(Breaking):
@@ -301,7 +301,7 @@ class Barren(Breaking):
     def take(self, _token: int) -> bool:
         return False
 
-    def among(self, tokens: Tokens) -> Tokens:
+    def among(self, tokens: Tokens, most: int) -> Tokens:
         return tokens[:0]
 
 
@@ -333,9 +333,9 @@ class Choosy:
     def allowed(self) -> Tokens | None:
         return None
 
-    def among(self, tokens: Tokens) -> Tokens:
+    def among(self, tokens: Tokens, most: int) -> Tokens:
         self.asked += 1
-        return np.asarray([token for token in tokens.tolist() if self.take(token)], dtype=np.int32)
+        return np.asarray([token for token in tokens.tolist() if self.take(token)][:most], dtype=np.int32)
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WILD])

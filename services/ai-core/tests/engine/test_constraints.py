@@ -198,7 +198,9 @@ def test_a_refused_token_changes_nothing_and_the_end_is_allowed_where_the_text_m
     allowed = matcher.allowed()
     assert allowed is not None
     assert allowed.tolist() == [ord("b"), END]
-    assert matcher.among(np.asarray([END, ord("x"), ord("b")], dtype=np.int32)).tolist() == [END, ord("b")]
+    some = np.asarray([END, ord("x"), ord("b")], dtype=np.int32)
+    assert matcher.among(some, 9).tolist() == [END, ord("b")]
+    assert matcher.among(some, 1).tolist() == [END]
     assert not matcher.complete
     assert matcher.take(ord("b"))
     assert matcher.complete
@@ -215,7 +217,7 @@ def test_where_the_whole_answer_would_take_too_long_single_tokens_are_still_told
     matcher = limited('root ::= "a" root "b" | x\nx ::= [a-c] | [c-e] x', LLParserLimits(step_max_items=20))
     assert matcher.allowed() is None
     letters = np.asarray([ord("z"), ord("c"), ord("a")], dtype=np.int32)
-    assert matcher.among(letters).tolist() == [ord("c"), ord("a")]
+    assert matcher.among(letters, 9).tolist() == [ord("c"), ord("a")]
     assert matcher.take(ord("a"))
     assert not matcher.take(ord("z"))
 

@@ -28,6 +28,7 @@ from ai_core.engine.messages import (
     Finished,
     Grammar,
     Message,
+    Read,
     Refused,
     Sampling,
     Step,
@@ -132,8 +133,8 @@ class NoVowels:
     def allowed(self) -> Tokens | None:
         return None
 
-    def among(self, tokens: Tokens) -> Tokens:
-        return tokens
+    def among(self, tokens: Tokens, most: int) -> Tokens:
+        return tokens[:most]
 
 
 def _common(first: Tokens, second: Tokens) -> int:
@@ -369,6 +370,7 @@ def test_a_request_with_a_grammar_is_accepted_when_that_is_compiled_and_nobody_w
     world.submit(2)
     world.run()
     assert world.text(2) == "abc"
+    assert world.sent[0] == Read(1)
     assert [message for message in world.sent if isinstance(message, Accepted)] == [Accepted(2, 5)]
     constraint = NoVowels()
     world.compiler.give(1, constraint)

@@ -142,6 +142,10 @@ def test_recursion_that_can_end_is_no_mistake(schema: Any) -> None:
         ({"enum": list(range(20_000))}, "more than 10000 values"),
         ({"properties": {f"p{number}": {} for number in range(500)}}, "200 properties are optional"),
         ({"anyOf": [{"const": number} for number in range(3_000)]}, "more than 2000 schemas"),
+        (
+            {"anyOf": [{"type": "array", "items": {"const": n}, "minItems": n % 7} for n in range(900)]},
+            "too complex",
+        ),
         ({"description": "d" * 1_000_000}, "more than 524288 characters"),
     ],
 )

@@ -16,6 +16,7 @@ from ai_core.engine.messages import (
     Finished,
     Heartbeat,
     Loading,
+    Read,
     Ready,
     Refused,
     Sampling,
@@ -231,6 +232,21 @@ async def test_a_lost_request_knows_how_far_it_had_come(engine: SocketEngine, pe
     assert states == [(False, False), (True, False), (False, False)]
     with pytest.raises(EngineLost):
         await engine.submit(Submit(id=0, prompt="x"))
+
+
+async def test_suspects_are_the_one_being_read_and_the_one_whose_grammar_is_compiled(
+    engine: SocketEngine, peer: Peer
+) -> None:
+    await peer.say(READY)
+    await begin(engine, peer)
+    submitting = [asyncio.create_task(engine.submit(Submit(id=0, prompt="x"))) for _ in range(4)]
+    numbers = [
+        message.id for message in [await peer.hear() for _ in submitting] if isinstance(message, Submit)
+    ]
+    await peer.say(Read(numbers[0]), Read(numbers[1]))
+    peer.hang_up()
+    lost = await asyncio.gather(*submitting, return_exceptions=True)
+    assert [one.being_read for one in lost if isinstance(one, EngineLost)] == [True, False, True, False]
 
 
 async def test_nonsense_on_the_wire_is_the_end(engine: SocketEngine, peer: Peer) -> None:

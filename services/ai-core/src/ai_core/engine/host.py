@@ -34,6 +34,7 @@ from ai_core.engine.messages import (
     Finished,
     FinishReason,
     Message,
+    Read,
     Refused,
     SetThreads,
     Stats,
@@ -207,6 +208,7 @@ class Host:
             self._accept(request)
         else:
             self._compiling[submit.id] = request
+            self._send(Read(submit.id))
             self._compiler.start(submit.id, prompt.grammar, submit.fairness_key)
 
     def _accept(self, request: _Request) -> None:

@@ -6,7 +6,7 @@ This module is the only one that both sides import.
 
 Order on the wire, for one request::
 
-    Submit -> Accepted | Refused
+    Submit -> [Read] -> Accepted | Refused
     Accepted -> Step(started) -> Step(deltas)* -> Step(finished | failed)
 
 ``Cancel`` is answered by ``Finished(reason="cancelled")`` within one step, unless the request
@@ -246,6 +246,12 @@ class LoadFailed(Message, frozen=True, tag="load_failed"):
     message: str
 
 
+class Read(Message, frozen=True, tag="read"):
+    """The request is understood, but not accepted yet: what its answer has to look like is being compiled."""
+
+    id: int
+
+
 class Accepted(Message, frozen=True, tag="accepted"):
     """The request is well formed and queued."""
 
@@ -375,7 +381,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     stats: Stats
 
 
-FromEngine = Loading | Ready | LoadFailed | Accepted | Refused | Step | Heartbeat
+FromEngine = Loading | Ready | LoadFailed | Read | Accepted | Refused | Step | Heartbeat
 
 _encoder = msgspec.msgpack.Encoder()
 _to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)

@@ -21,7 +21,7 @@ class EngineLost(EngineUnavailable):
     Attributes:
         started: the request was in a batch.
         shown: some of its text has come back.
-        being_read: it was the next one that the engine had to read.
+        being_read: it was the next one that the engine had to read, or to compile a grammar for.
     """
 
     def __init__(self, *, started: bool, shown: bool, being_read: bool = False) -> None:
@@ -43,6 +43,7 @@ class InFlight:
         self.request = request
         self.started = False
         self.shown = False
+        self.read = False
         self.being_read = False
         self.accepted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._send_cancel = send_cancel

@@ -20,6 +20,7 @@ from ai_core.engine.messages import (
     LoadFailed,
     Loading,
     Message,
+    Read,
     Ready,
     Refused,
     SetThreads,
@@ -162,6 +163,9 @@ class SocketEngine:
                 self._take_step(message)
             case Heartbeat():
                 self._stats = message.stats
+            case Read():
+                if (in_flight := self._in_flight.get(message.id)) is not None:
+                    in_flight.read = True
             case Accepted():
                 if (in_flight := self._in_flight.get(message.id)) is not None:
                     in_flight.accept(message.prompt_tokens)
@@ -201,14 +205,20 @@ class SocketEngine:
     def _lose(self) -> None:
         if not self.lost.done():
             self.lost.set_result(None)
-        # The engine reads requests in the order in which they were sent, so this one was its next.
-        next_to_read = next((one for one in self._in_flight.values() if not one.accepted.done()), None)
-        if next_to_read is not None and self._ready is not None:
-            next_to_read.being_read = True
+        if self._ready is not None:
+            for suspect in self._under_the_engines_eyes():
+                suspect.being_read = True
         for in_flight in self._in_flight.values():
             in_flight.fail(
                 EngineLost(started=in_flight.started, shown=in_flight.shown, being_read=in_flight.being_read)
             )
+
+    def _under_the_engines_eyes(self) -> list[InFlight]:
+        """Requests that the engine looked at last, before it accepted them: it reads and compiles in the
+        order in which they were sent."""
+        unaccepted = [one for one in self._in_flight.values() if not one.accepted.done()]
+        reading = [one for one in unaccepted if not one.read][:1]
+        return reading + [one for one in unaccepted if one.read][:1]
 
 
 def _frame(request: Submit) -> bytes:

@@ -64,8 +64,8 @@ class Constraint(Protocol):
         """All tokens that may come next, end tokens among them where the text may end, in ascending
         order; None: finding them all would take too long."""
 
-    def among(self, tokens: Tokens) -> Tokens:
-        """Of the given tokens, those that may come next, in the given order."""
+    def among(self, tokens: Tokens, most: int) -> Tokens:
+        """Of the given tokens, the first ``most`` that may come next, in the given order."""
 
     @property
     def complete(self) -> bool:

@@ -89,10 +89,11 @@ class GrammarCompiler:
 
     def close(self) -> None:
         """End the process and the thread; no call may follow."""
-        self._vetter.close()
+        self._orders.put(None)
+        self._vetter.kill()
         if self._thread is not None:
-            self._orders.put(None)
             self._thread.join()
+        self._vetter.close()
         os.close(self._wake_reader)
         os.close(self._wake_writer)
 

@@ -19,7 +19,7 @@ ROOT = "root"
 MAX_CHARACTERS = 100_000
 MAX_PARTS = 20_000
 """Parts of all rules together, in a grammar without recursion: a character, a class, a name, a group."""
-MAX_RECURSIVE_PARTS = 1_000
+MAX_RECURSIVE_PARTS = 500
 """The same in a grammar with recursion: the parser may have an item for each, in every step."""
 MAX_DEPTH = 40
 MAX_REPETITION = 2_000

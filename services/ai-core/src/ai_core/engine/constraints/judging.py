@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llguidance import LLTokenizer
+from llguidance import LLMatcher, LLTokenizer
 
 from ai_core.engine.constraints import json_schema
 from ai_core.engine.constraints.bad_grammar import BadGrammar
@@ -18,12 +18,14 @@ from ai_core.engine.constraints.compiling import (
 from ai_core.engine.messages import Grammar
 
 _BYTES = 256
+BEGINNINGS_TRIED = 4
+"""First bytes of answers that are tried: what is too complex often is so from the second one on."""
 PLACES_TRIED = 300
 """When the compiler refuses a schema, so many parts of it are tried alone to find the one at fault."""
 
 
 def judge(tokenizer: LLTokenizer, grammar: Grammar) -> str:
-    """The grammar in the compiler's notation, known to compile and to allow a first character.
+    """The grammar in the compiler's notation, known to compile and to allow the beginning of an answer.
 
     Raises:
         BadGrammar: what is wrong with it.
@@ -40,11 +42,21 @@ def judge(tokenizer: LLTokenizer, grammar: Grammar) -> str:
 
 def _try_out(tokenizer: LLTokenizer, text: str) -> None:
     matcher = compile_grammar(tokenizer, text)
-    first = matcher.compute_bitmask()
+    mask = _mask(matcher)
+    first = [byte for byte in range(_BYTES) if mask[byte >> 3] >> (byte & 7) & 1]
+    if not first:
+        raise BadGrammar("it allows nothing but an empty answer")
+    for byte in first[:BEGINNINGS_TRIED]:
+        begun = matcher.deep_copy()
+        begun.try_consume_tokens([byte])
+        _mask(begun)
+
+
+def _mask(matcher: LLMatcher) -> bytes:
+    mask: bytes = matcher.compute_bitmask()
     if matcher.is_error():
         raise BadGrammar(f"it is too complex: {one_line(matcher.get_error())}")
-    if not any(first[: _BYTES // 8]):
-        raise BadGrammar("it allows nothing but an empty answer")
+    return mask
 
 
 def _located(tokenizer: LLTokenizer, schema: Any, reason: str) -> BadGrammar:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from llguidance import LLMatcher
 
@@ -36,11 +38,12 @@ class Matcher:
         bits = np.unpackbits(np.frombuffer(mask, dtype=np.uint8), bitorder="little")
         return np.flatnonzero(bits[: self._vocabulary]).astype(np.int32)
 
-    def among(self, tokens: Tokens) -> Tokens:
+    def among(self, tokens: Tokens, most: int) -> Tokens:
         validate = self._compiled.validate_tokens
-        good = [token for token in tokens.tolist() if validate([token]) == 1]
+        good = (token for token in tokens.tolist() if validate([token]) == 1)
+        found = list(itertools.islice(good, most))
         self._refuse_error(self._compiled)
-        return np.asarray(good, dtype=np.int32)
+        return np.asarray(found, dtype=np.int32)
 
     @property
     def complete(self) -> bool:

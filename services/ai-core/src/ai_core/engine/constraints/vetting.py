@@ -55,8 +55,14 @@ class Vetter:
             raise BadGrammar(verdict.problem)
         return verdict.text
 
+    def kill(self) -> None:
+        """End the process, whatever it is doing; another thread may be waiting for it."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process and let go of it."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

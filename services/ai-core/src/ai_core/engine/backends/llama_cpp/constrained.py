@@ -12,6 +12,8 @@ from ai_core.engine.tokens import Tokens
 
 LIKELIEST_TRIED = 512
 """Where the grammar cannot name all that it allows in reasonable time, that means: there is much."""
+LIKELIEST_DRAWN = 64
+"""Of these, so many that are allowed are enough to draw from."""
 
 
 def choose(constraint: Constraint, sampler: Sampler | None, logits: Logits, likeliest: int) -> int:
@@ -28,7 +30,7 @@ def choose(constraint: Constraint, sampler: Sampler | None, logits: Logits, like
     """
     token = likeliest if sampler is None else sampler.draw(logits)
     if not constraint.take(token):
-        token = _among(_allowed(constraint, logits), sampler, logits)
+        token = _among(_allowed(constraint, logits, greedy=sampler is None), sampler, logits)
         if not constraint.take(token):
             raise ConstraintFailed("the grammar contradicts itself")
     if sampler is not None:
@@ -36,12 +38,13 @@ def choose(constraint: Constraint, sampler: Sampler | None, logits: Logits, like
     return token
 
 
-def _allowed(constraint: Constraint, logits: Logits) -> Tokens:
+def _allowed(constraint: Constraint, logits: Logits, *, greedy: bool) -> Tokens:
     tokens = constraint.allowed()
     if tokens is None:
         count = min(LIKELIEST_TRIED, len(logits))
         tokens = np.argpartition(logits, -count)[-count:].astype(np.int32)
-        tokens = constraint.among(tokens[np.argsort(-logits[tokens], kind="stable")])
+        likeliest_first = tokens[np.argsort(-logits[tokens], kind="stable")]
+        tokens = constraint.among(likeliest_first, 1 if greedy else LIKELIEST_DRAWN)
     if not len(tokens):
         raise ConstraintFailed("no token of this model continues the answer as its grammar wants it")
     return tokens
