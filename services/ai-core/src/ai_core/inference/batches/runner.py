@@ -86,7 +86,7 @@ class BatchRunner:
         self._resting: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looking: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._clean_at = self._clock()
 
     @asynccontextmanager
@@ -101,7 +101,7 @@ class BatchRunner:
 
     async def stop(self) -> None:
         """Begin nothing new, break off what is under way and let others have it, at once."""
-        self._stopping = True
+        self._stop.set()
         self._batches.changed.set()
         if self._looking is not None:
             # Not cancelled: a claim that is broken off may have been made, and nobody would give it back.
@@ -119,7 +119,7 @@ class BatchRunner:
                 await self._repository.give_back([work.claim for work in works])
 
     async def _look_for_work(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             self._batches.changed.clear()
             try:
                 await self._tidy_up()
@@ -130,7 +130,7 @@ class BatchRunner:
             except Exception as error:  # noqa: BLE001
                 # One batch that cannot be handled may not be the end of all others.
                 _tell(error)
-            if self._stopping:
+            if self._stop.is_set():
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pace.look_every):
@@ -138,7 +138,7 @@ class BatchRunner:
 
     @property
     def _has_room(self) -> bool:
-        return not self._stopping and len(self._works) < self._pace.at_once
+        return not self._stop.is_set() and len(self._works) < self._pace.at_once
 
     async def _tidy_up(self) -> None:
         if await self._repository.keys_with_work():
