@@ -178,7 +178,8 @@ def show_table(records: list[KeyRecord], now: datetime) -> None:
     # Widths that keep ids, scopes and days whole, in a terminal of 80 columns.
     columns = {"id": 10, "name": 6, "state": 7, "scopes": 12, "/min": 4}
     for column, least in (columns | {"models": 6, "networks": 8, "expires": 10}).items():
-        table.add_column(column, min_width=least, overflow="fold")
+        whole = column in {"id", "state", "/min", "expires"}
+        table.add_column(column, min_width=least, no_wrap=whole, overflow="fold")
     for record in records:
         table.add_row(
             record.id,
