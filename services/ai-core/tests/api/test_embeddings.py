@@ -162,8 +162,17 @@ async def test_who_leaves_stops_the_computing(server: Server) -> None:
     await server.until_idle()
 
 
+async def test_the_same_texts_are_computed_once(server: Server) -> None:
+    server.engine.script = numbered
+    vectors = [(await embed(server, input=["a", "b"])).json()["data"] for _ in range(2)]
+    assert vectors[0] == vectors[1]
+    assert len(server.engine.requests) == 1
+    await embed(server, input=["b", "a"])
+    assert len(server.engine.requests) == 2
+
+
 async def test_a_full_house_says_when_to_come_back(server: Server) -> None:
-    calls = [asyncio.create_task(embed(server, input="a")) for _ in range(5)]
+    calls = [asyncio.create_task(embed(server, input=f"text {number}")) for number in range(5)]
     done, waiting = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
     refused = done.pop().result()
     assert refused.status_code == 429

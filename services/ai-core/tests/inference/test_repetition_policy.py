@@ -86,10 +86,6 @@ def test_every_option_of_a_chat_counts(name: str) -> None:
     assert identity(msgspec.structs.replace(GREEDY, chat=chat), 0) != identity(GREEDY, 0)
 
 
-def test_vectors_of_texts_are_not_for_the_cache() -> None:
-    assert not applies("always", msgspec.structs.replace(GREEDY, prompt=None, inputs=["x"]))
-
-
 def test_scheduling_names_fields_that_there_are() -> None:
     assert set(Submit.__struct_fields__) >= SCHEDULING
 
@@ -138,7 +134,7 @@ deltas = st.builds(
 
 @given(st.lists(deltas, max_size=5), st.sampled_from(["stop", "length"]), texts)
 async def test_whatever_an_answer_consists_of_comes_back(events: list[Delta], reason: Any, text: str) -> None:
-    finished = Finished(1, reason, text, 7, 3, 2, 0.25, 0.5)
+    finished = Finished(1, reason, text, 7, 3, 2, 0.25, 0.5, vectors=text.encode())
     kept = KeptAnswer.of(7, [*events, finished])
     assert kept is not None
     cache = ResponseCache(EmbeddedStore(10_000_000), PlainSeal(), ttl=10.0)
