@@ -174,7 +174,7 @@ def show_secret(issued: IssuedKey) -> None:
 
 def show_table(records: list[KeyRecord], now: datetime) -> None:
     """All keys for a person."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     # Widths that keep ids, scopes and days whole, in a terminal of 80 columns.
     columns = {"id": 10, "name": 6, "state": 7, "scopes": 12, "/min": 4}
     for column, least in (columns | {"models": 6, "networks": 8, "expires": 10}).items():
