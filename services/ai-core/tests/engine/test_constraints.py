@@ -213,6 +213,34 @@ def test_control_tokens_are_never_allowed() -> None:
     assert END in allowed
 
 
+class TextualEnd(Words):
+    """Its end has a text like any word, and there is no other control token."""
+
+    pieces = (*(bytes([byte]) for byte in range(256)), b"abc")
+    end_tokens = frozenset({256})
+
+
+class Endless(Words):
+    """No token ends an answer."""
+
+    pieces = (*(bytes([byte]) for byte in range(256)), b"abc")
+    end_tokens: frozenset[int] = frozenset()
+
+
+@pytest.mark.parametrize(("words", "first"), [(TextualEnd(), [97]), (Endless(), [97, 256])])
+def test_ends_are_no_text_and_text_is_no_end(words: Words, first: list[int]) -> None:
+    size, text = len(words.pieces), judge(BYTES, Grammar("gbnf", 'root ::= "abc"+'))
+    matcher = Matcher(compile_grammar(tokenizer_for(words, size), text), size)
+    allowed = matcher.allowed()
+    assert allowed is not None
+    assert allowed.tolist() == first
+    for letter in b"abc":
+        assert matcher.take(letter)
+    allowed = matcher.allowed()
+    assert allowed is not None
+    assert allowed.tolist() == [97, 256]
+
+
 def test_where_the_whole_answer_would_take_too_long_single_tokens_are_still_told_apart() -> None:
     matcher = limited('root ::= "a" root "b" | x\nx ::= [a-c] | [c-e] x', LLParserLimits(step_max_items=20))
     assert matcher.allowed() is None

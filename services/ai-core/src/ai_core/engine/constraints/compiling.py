@@ -130,8 +130,13 @@ class _Wrapped:
 
     def __init__(self, words: Words, size: int) -> None:
         self.tokens = [words.piece(token) for token in range(size)]
-        self.special_token_ids = [token for token, piece in enumerate(self.tokens) if not piece]
-        self.eos_token_id = min(words.end_tokens, default=0)
+        # A model without an end gets one that it cannot say.
+        self.ends = sorted(words.end_tokens) or [size]
+        self.tokens += [b""] * (self.ends[-1] - size + 1)
+        self.eos_token_id = self.ends[0]
+        self.special_token_ids = [
+            token for token, piece in enumerate(self.tokens) if not piece or token in words.end_tokens
+        ]
 
     def __call__(self, _text: str | bytes) -> list[int]:
         raise NotImplementedError("grammars are compiled with no_forcing, which tokenizes nothing")
@@ -143,8 +148,8 @@ def tokenizer_for(words: Words, size: int) -> LLTokenizer:
     Tokens that show no text are known as control tokens, which no grammar allows; those that end an
     answer are allowed where the grammar may end.
     """
-    wrapped = TokenizerWrapper(_Wrapped(words, size))
-    return LLTokenizer(wrapped, n_vocab=size, eos_token=sorted(words.end_tokens))
+    wrapped = _Wrapped(words, size)
+    return LLTokenizer(TokenizerWrapper(wrapped), n_vocab=len(wrapped.tokens), eos_token=wrapped.ends)
 
 
 def byte_tokenizer() -> LLTokenizer:
