@@ -50,6 +50,20 @@ def _free_port() -> int:
     raise AssertionError("no free port")
 
 
+def _guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Ends a server when the tests were killed: then the pipe to its guard closes."""
+    script = (
+        'read _; pkill -CONT -P "$0"; kill -INT "$0"; kill -CONT "$0"; sleep 5; kill -KILL "$0"; rm -rf "$1"'
+    )
+    return subprocess.Popen(
+        ["sh", "-c", script, str(pid), folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 class Program:
     """A server process on a port that it keeps over restarts."""
 
@@ -59,6 +73,7 @@ class Program:
         self.folder = Path(tempfile.mkdtemp(prefix="neo-test-"))
         self._user = user
         self._process: psutil.Popen | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         if user is not None:
             shutil.chown(self.folder, user, user)
 
@@ -87,6 +102,7 @@ class Program:
                 # Ctrl-C ends the tests, and they end the server.
                 start_new_session=True,
             )
+        self._guard = _guard(self._process.pid, self.folder)
         self._wait_until_ready()
 
     def stop(self) -> None:
@@ -132,6 +148,10 @@ class Program:
         self._signal(how, family if how == signal.SIGKILL else family[-1:])
         psutil.wait_procs(family, timeout=PATIENCE)
         self._process.wait(PATIENCE)
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     @staticmethod
     def _signal(number: signal.Signals, processes: list[psutil.Process]) -> None:
