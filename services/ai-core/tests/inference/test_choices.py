@@ -83,7 +83,9 @@ def inference(engine: Engine) -> Inference:
     return Inference(catalog, {"m": engine}, limits, AnswerMetrics(CollectorRegistry()))
 
 
-async def collect(service: Inference, requests: list[GenerationRequest]) -> tuple[list[str], list[Completion]]:
+async def collect(
+    service: Inference, requests: list[GenerationRequest]
+) -> tuple[list[str], list[Completion]]:
     """What each choice said on the way, and all of them at the end."""
     said = ["" for _ in requests]
     async with answer_all(service, requests) as choices:
