@@ -60,7 +60,7 @@ def _with_redis(log: Path) -> dict[str, float]:
 def _access_cost(server: Server) -> float:
     """Milliseconds at the median; both routes in turn, so that a drifting machine hurts both alike."""
     milliseconds: dict[str, list[float]] = {"/livez": [], "/api/v1/models": []}
-    with httpx.Client(base_url=server.url, headers=server.headers, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, headers=_limited(server), trust_env=False) as client:
         for number in range(WARM_UP + ROUND_TRIPS):
             for path, spent in milliseconds.items():
                 began = time.perf_counter()
@@ -68,6 +68,14 @@ def _access_cost(server: Server) -> float:
                 if number >= WARM_UP:
                     spent.append((time.perf_counter() - began) * 1e3)
     return median(milliseconds["/api/v1/models"]) - median(milliseconds["/livez"])
+
+
+def _limited(server: Server) -> dict[str, str]:
+    """A key with limits that nobody reaches; the server's own has none, so nothing is counted for it."""
+    wish = {"name": "bench", "scopes": ["models:read"], "requests_per_minute": 1_000_000}
+    made = httpx.post(server.url + "/api/v1/admin/keys", json=wish, headers=server.headers, trust_env=False)
+    made.raise_for_status()
+    return {"X-API-Key": made.json()["key"]}
 
 
 def _round_trips(server: Server) -> list[float]:
