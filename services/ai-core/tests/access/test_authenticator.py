@@ -16,7 +16,7 @@ from ai_core.access import authenticator as module
 from ai_core.access.administration import IssuedKey, KeyAdministration, KeyWish, local_wish
 from ai_core.access.authenticator import GRACE_SECONDS, Authenticator, Rules
 from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
-from ai_core.access.keys import NO_DIGEST, new_key
+from ai_core.access.keys import NO_DIGEST, is_one_of, new_key
 from ai_core.access.networks import parse_network
 from ai_core.errors import Forbidden, InvalidRequest, NeoError, StorageUnavailable, Unauthorized
 from ai_core.storage.database import Database, database_url
@@ -117,7 +117,7 @@ async def test_unknown_ids_take_the_same_way_as_known_ones(
     """One look-up and one comparison of full digests, whether or not there is such a key."""
     issued = await world.keys.create(WISH)
     compared: list[tuple[int, ...]] = []
-    real = module.is_one_of
+    real = is_one_of
 
     def noting(digest: str, current: str, previous: str) -> bool:
         compared.append((len(digest), len(current), len(previous)))

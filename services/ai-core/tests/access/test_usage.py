@@ -110,7 +110,7 @@ async def test_it_writes_by_itself_through_an_outage_and_at_the_end(
                 repository.writing.clear()
                 await repository.writing.wait()
             repository.away = False
-            while await repository.tokens_of_day("key", TODAY) == 0:
+            while await repository.tokens_of_day("key", TODAY) == 0:  # noqa: ASYNC110
                 await asyncio.sleep(0)
             monkeypatch.setattr(module, "FLUSH_SECONDS", 1000)
             ledger.note("key", "m", ONE)

@@ -107,7 +107,7 @@ async def test_no_route_opens_without_a_valid_key(server: Server) -> None:
     for path in paths | {"/", "/nowhere", "/api/v1/%2e%2e/livez"}:
         for method in METHODS:
             for what, headers in wrong.items():
-                response = await server.anonymous.request(method, path, headers=headers)
+                response = await server.anonymous.request(method, path, headers=httpx.Headers(headers))
                 tried += 1
                 if path in OPEN:
                     assert response.status_code != 401
