@@ -41,9 +41,7 @@ class EmbeddingsResponse(Response):
             exchange.status = STATUS_CLIENT_LEFT
 
     async def _answer(self, exchange: Exchange, send: Send) -> None:
-        request = for_caller(
-            self._request, exchange.known_caller, self._inference.catalog, exchange.timeout
-        )
+        request = for_caller(self._request, exchange.known_caller, self._inference.catalog, exchange.timeout)
         embeddings = await self._inference.embed(request)
         exchange.standing.tokens = embeddings.tokens_left
         exchange.facts |= {
