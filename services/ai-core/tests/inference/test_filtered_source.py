@@ -141,6 +141,7 @@ class OneAnswer:
         self.left = 0
         self.prompt_tokens = 5
         self.origin = Origin.COMPUTED
+        self.generated_tokens = 0
         self.started = True
 
     @asynccontextmanager

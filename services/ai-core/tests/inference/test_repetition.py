@@ -39,6 +39,7 @@ from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
 from ai_core.storage.sealing import PlainSeal, Seal, SecretSeal
+from ai_core.storage.usage import Amount
 
 LIMITS = Limits(max_sequences=1, max_queued=0, request_timeout=60, drain_timeout=30)
 GREEDY = GenerationRequest(
@@ -60,6 +61,8 @@ class House:
     inference: Inference
     registry: CollectorRegistry
     store: KeyValueStore
+    noted: list[tuple[str, Amount]]
+    """What keys are to answer for."""
 
     async def ask(self, request: GenerationRequest = GREEDY) -> Completion:
         async with self.inference.answer(request) as generation:
@@ -97,10 +100,12 @@ async def house(
         {"m": Revision(entry.path)},
         RepetitionMetrics(registry),
     )
-    inference = Inference(
-        Catalog([entry]), {"m": engine}, limits, AnswerMetrics(registry), Equipment(repetition=repetition)
+    noted: list[tuple[str, Amount]] = []
+    equipment = Equipment(
+        repetition=repetition, note_usage=lambda key_id, _, amount: noted.append((key_id, amount))
     )
-    yield House(engine, inference, registry, store)
+    inference = Inference(Catalog([entry]), {"m": engine}, limits, AnswerMetrics(registry), equipment)
+    yield House(engine, inference, registry, store, noted)
     await inference.close()
 
 
@@ -344,6 +349,33 @@ async def test_the_one_who_asked_first_leaves_and_the_others_notice_nothing() ->
         answer.say("b").finish()
         assert (await other.task).text == "ab"
         assert (await h.ask()).origin is Origin.CACHED
+
+
+async def test_somebody_answers_for_every_token_that_is_computed() -> None:
+    """Otherwise two connections would be enough to pay for nothing: one asks, the other joins, the first
+    leaves."""
+    async with house(shared=True) as h:
+        first, second, third = [read(h, replace(GREEDY, key_id=key)) for key in ("one", "two", "three")]
+        answer = (await h.engine.next_answer()).say("a")
+        for reader in (first, second, third):
+            await reader.has_seen("a")
+        await first.leave()
+        answer.say("b")
+        await third.has_seen("a", "b")
+        await second.leave()
+        answer.say("c").finish()
+        await third.task
+        await h.ask(replace(GREEDY, key_id="four"))
+        tokens = {key_id: (amount.prompt_tokens, amount.completion_tokens) for key_id, amount in h.noted}
+        assert tokens == {"one": (7, 1), "two": (7, 2), "three": (7, 3), "four": (0, 0)}
+        assert [amount.cached_answers for _, amount in h.noted] == [0, 0, 0, 1]
+
+
+async def test_who_does_not_read_answers_for_what_was_computed_all_the_same() -> None:
+    async with house() as h, started(h):
+        h.engine.answers[0].say("a", "b", "c").finish()
+        await landed()
+    assert [amount.completion_tokens for _, amount in h.noted] == [3]
 
 
 @pytest.mark.parametrize("accepted", [True, False], ids=["while it is computed", "while it is loading"])

@@ -43,6 +43,7 @@ class Generation:
         metrics: ModelMetrics,
         clock: Callable[[], float],
     ) -> None:
+        self._answer = answer
         self._events = aiter(answer)
         self._metrics = metrics
         self._clock = clock
@@ -86,6 +87,15 @@ class Generation:
         if self.completion is None:
             raise GenerationFailed("The answer broke off. Try again.")
         return self.completion
+
+    def settle(self) -> Progress:
+        """What it has cost in the end, whether its caller has read all of it or not."""
+        self.progress.origin = self._answer.origin
+        if self.progress.origin is Origin.COMPUTED:
+            self.progress.completion_tokens = max(
+                self.progress.completion_tokens, self._answer.generated_tokens
+            )
+        return self.progress
 
     def _piece(self, event: Delta | Finished) -> Piece | None:
         if event.text:

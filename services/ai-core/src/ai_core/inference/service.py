@@ -123,7 +123,7 @@ class Inference:
                 yield generation
             finally:
                 desk.metrics.duration.observe(self._clock() - arrival)
-                amount = amount_of(generation.progress, request.choice)
+                amount = amount_of(generation.settle(), request.choice)
                 self._equipment.note_usage(request.key_id, model, amount)
                 reservation.used = amount.tokens
 

@@ -40,7 +40,12 @@ class SourcedAnswer(Protocol):
 
     @property
     def origin(self) -> Origin:
-        """Known from the start."""
+        """Known from the start; where the one for whom it was computed leaves, ``joined`` may become
+        ``computed``: somebody has to answer for it."""
+
+    @property
+    def generated_tokens(self) -> int:
+        """Those that came so far, read or not."""
 
     @property
     def started(self) -> bool:
@@ -95,7 +100,7 @@ class EngineSource:
 
     def _count(self, computation: Computation) -> None:
         self._metrics.prompt_tokens.inc(computation.prompt_tokens)
-        self._metrics.generated_tokens.inc(computation.completion_tokens)
+        self._metrics.generated_tokens.inc(computation.generated_tokens)
         if computation.queue_seconds is not None:
             self._metrics.queue.observe(computation.queue_seconds)
 
@@ -103,14 +108,14 @@ class EngineSource:
 class Computation:
     """An answer that an engine computes, and what it cost.
 
-    ``completion_tokens`` counts those that came so far, ``queue_seconds`` is known at the end.
+    ``generated_tokens`` counts those that came so far, ``queue_seconds`` is known at the end.
     """
 
     origin = Origin.COMPUTED
 
     def __init__(self, answer: Answer) -> None:
         self.prompt_tokens = answer.prompt_tokens
-        self.completion_tokens = 0
+        self.generated_tokens = 0
         self.queue_seconds: float | None = None
         self._answer = answer
         self._events = aiter(answer)
@@ -125,10 +130,10 @@ class Computation:
     async def __anext__(self) -> Delta | Finished:
         event = await anext(self._events)
         if isinstance(event, Finished):
-            self.completion_tokens = event.completion_tokens
+            self.generated_tokens = event.completion_tokens
             self.queue_seconds = event.queue_seconds
         else:
-            self.completion_tokens += event.tokens
+            self.generated_tokens += event.tokens
         return event
 
     def cancel(self) -> None:

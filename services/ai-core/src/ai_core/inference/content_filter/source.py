@@ -96,6 +96,10 @@ class _FilteredAnswer:
         return self._answer.origin
 
     @property
+    def generated_tokens(self) -> int:
+        return self._answer.generated_tokens
+
+    @property
     def started(self) -> bool:
         return self._answer.started
 

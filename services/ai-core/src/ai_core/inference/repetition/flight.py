@@ -20,7 +20,8 @@ class Flight:
 
     Attributes:
         work: the computation, and what is to be done after it.
-        subscribers: how many want it.
+        subscribers: those who want it, in the order in which they came.
+        payer: the one who answers for what it costs: whoever came first and has not left before its end.
         cached: it was not computed now.
     """
 
@@ -31,7 +32,8 @@ class Flight:
         self.events: list[Delta | Finished] = []
         self.prompt_tokens: int | None = None
         self.cached = False
-        self.subscribers = 0
+        self.subscribers: list[Subscription] = []
+        self.payer: Subscription | None = None
         self.ended = False
         self._forget = forget
         self._making: SourcedAnswer | None = None
@@ -49,6 +51,29 @@ class Flight:
     def complete(self) -> bool:
         """The last event is here."""
         return bool(self.events) and isinstance(self.events[-1], Finished)
+
+    @property
+    def generated_tokens(self) -> int:
+        """Those that came so far."""
+        last = self.events[-1] if self.events else None
+        if isinstance(last, Finished):
+            return last.completion_tokens
+        return sum(event.tokens for event in self.events if isinstance(event, Delta))
+
+    def board(self, subscription: Subscription) -> None:
+        """One more wants it."""
+        self.subscribers.append(subscription)
+        self.payer = self.payer or subscription
+
+    def leave(self, subscription: Subscription) -> None:
+        """One fewer wants it. Without any, it is stopped."""
+        self.subscribers.remove(subscription)
+        if self.complete:
+            return
+        if not self.subscribers:
+            self.stop()
+        elif self.payer is subscription:
+            self.payer = self.subscribers[0]
 
     def accept(self, prompt_tokens: int, making: SourcedAnswer | None = None) -> None:
         """The request is a good one; without ``making``, its answer is known already."""
@@ -95,10 +120,9 @@ class Flight:
 class Subscription:
     """Implements :class:`..sources.SourcedAnswer`: one reader of a flight, with a deadline of its own."""
 
-    def __init__(self, flight: Flight, *, leads: bool, timeout: float | None) -> None:
-        """``leads``: it was computed for this one; ``timeout`` in seconds from now."""
+    def __init__(self, flight: Flight, *, timeout: float | None) -> None:
+        """``timeout`` is in seconds from now."""
         self.flight = flight
-        self._leads = leads
         self._late = flight.complete
         self._offset = 0
         self._deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -113,7 +137,11 @@ class Subscription:
         """Known once accepted."""
         if self.flight.cached or self._late:
             return Origin.CACHED
-        return Origin.COMPUTED if self._leads else Origin.JOINED
+        return Origin.COMPUTED if self.flight.payer is self else Origin.JOINED
+
+    @property
+    def generated_tokens(self) -> int:
+        return self.flight.generated_tokens
 
     @property
     def started(self) -> bool:

@@ -64,11 +64,9 @@ class SharingSource:
         revision = await self._revision()
         place = self._cache.place(revision, query.key_id, identity(query.submit, query.variant))
         key = (place, query.submit.priority)
-        flight = self._flights.get(key)
-        subscription = Subscription(
-            flight or self._take_off(key, query), leads=flight is None, timeout=query.submit.timeout
-        )
-        with self._seat(subscription.flight):
+        flight = self._flights.get(key) or self._take_off(key, query)
+        subscription = Subscription(flight, timeout=query.submit.timeout)
+        with self._seat(flight, subscription):
             await subscription.accepted()
             self._metrics.answered(self._model, subscription.origin)
             yield subscription
@@ -81,17 +79,15 @@ class SharingSource:
             await asyncio.wait(self._work)
 
     @contextmanager
-    def _seat(self, flight: Flight) -> Iterator[None]:
+    def _seat(self, flight: Flight, subscription: Subscription) -> Iterator[None]:
         """Be one of those who want it. When the last one leaves, it is stopped."""
-        if flight.subscribers >= MAX_SUBSCRIBERS:
+        if len(flight.subscribers) >= MAX_SUBSCRIBERS:
             raise Overloaded("Too many requests wait for this very answer. Try again soon.", retry_after=1.0)
-        flight.subscribers += 1
+        flight.board(subscription)
         try:
             yield
         finally:
-            flight.subscribers -= 1
-            if not flight.subscribers and not flight.complete:
-                flight.stop()
+            flight.leave(subscription)
 
     def _take_off(self, key: _Key, query: Query) -> Flight:
         flight = Flight(partial(self._fly, key[0], query), partial(self._forget, key))
