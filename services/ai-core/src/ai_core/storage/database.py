@@ -7,9 +7,12 @@ Everything that a database which is down, overloaded or out of reach raises beco
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
+import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -253,21 +256,48 @@ def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
 
 
 def _make_file(path: Path) -> None:
-    """An empty file that only its owner may read: it will hold what people wrote."""
+    """A file in WAL mode that only its owner may read: it will hold what people wrote.
+
+    The change to WAL is the one statement of SQLite that does not wait for others that use the file, so
+    who comes first makes it, and the rest wait for the folder's lock.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with _locked(path.parent):
+            if not path.exists():
+                # Never opened but by SQLite once it is there: closing it here would give up the locks
+                # that other connections of this process hold (sqlite.org, "How To Corrupt", 2.2).
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            elif not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            _use_wal(path)
     except OSError as error:
         raise DatabaseAddressError(
             f"DATABASE_URL: {path} cannot be opened for writing ({error.strerror})."
         ) from error
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _use_wal(path: Path) -> None:
+    # What is wrong with a file that cannot be used is told by whoever asks it something.
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Transactions begin where we say so: the driver's own would begin too late, at the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
