@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ai_core.errors import ModelNotFound
 
+ModelType = Literal["gguf", "transformers", "onnx", "remote"]
+EngineChoice = Literal["auto", "llama.cpp", "openvino", "transformers", "onnxruntime"]
 ModelKind = Literal["auto", "generation", "embedding"]
 ModelPooling = Literal["auto", "mean", "cls", "last"]
 MAX_NAMES_SHOWN = 10
@@ -20,14 +22,77 @@ class CatalogError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """A LoRA adapter of one model: a GGUF file, or a folder of PEFT's."""
+
+    name: str
+    path: Path
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """Where a model can be fetched from."""
+
+    repository: str
+    """``owner/name``."""
+    pattern: str = ""
+    """Of file names, e.g. ``*q4_k_m.gguf``; empty: what the type needs."""
+    revision: str = "main"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamEntry:
+    """A server with OpenAI's API that answers for a model of type ``remote``."""
+
+    url: str
+    model: str = ""
+    """Its name there; empty: as here."""
+    key_file: Path | None = None
+    """Holds its API key."""
+    timeout: float = 120.0
+    """Seconds without a byte."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """One model that this server offers. Zeros mean "the default", as in the settings."""
 
     name: str
     path: Path
+    """The file or folder. Of a model from the hub: where it lies once it is fetched. Of a remote one:
+    nothing is read there."""
+    type: ModelType = "gguf"
+    engine: EngineChoice = "auto"
+    hub: HubSource | None = None
+    upstream: UpstreamEntry | None = None
+    adapters: tuple[AdapterEntry, ...] = ()
     context_length: int = 0
     threads: int = 0
+    device: str = "auto"
+    quantization: str = "none"
+    """``none``, ``int8`` or ``4bit``; of GGUF from the hub also a name such as ``Q4_K_M`` to prefer."""
+    max_memory: int = 0
+    """Bytes; 0: as much as the budget allows."""
+    max_sequences: int = 0
+    keep_alive: float | None = None
+    """Seconds that it stays resident unused; negative: for ever; None: the server's default."""
+    pinned: bool = False
+    """Never put out of memory."""
+    preload: bool = False
+    """Loaded when the server starts."""
+    weight: float = 1.0
+    """How much its loads count when room is needed: the higher, the longer it stays."""
+    sampling: Mapping[str, float | int] = field(default_factory=dict)
+    """Defaults for requests that leave these fields out, by the API's names."""
+    system_prompt: str = ""
+    """Put first where a conversation has no system message."""
+    chat_template: str | None = None
+    """Jinja, instead of the model's own."""
+    trust_remote_code: bool = False
     aliases: tuple[str, ...] = ()
+    fallback: str = ""
+    """Another model, which answers while this one is parked."""
     kind: ModelKind = "auto"
     """``auto``: what the file's metadata says when it is loaded."""
     pooling: ModelPooling = "auto"

@@ -49,7 +49,7 @@ def serve(wire: Wire, config: EngineConfig) -> int:
     started = time.monotonic()
     try:
         loaded = load(config, _progress_reporter(wire))
-        template = None if isinstance(loaded, LoadedEmbedder) else _template(loaded)
+        template = None if isinstance(loaded, LoadedEmbedder) else _template(loaded, config.chat_template)
     except (CannotLoad, BadTemplate) as error:
         wire.send(LoadFailed("cannot_load", str(error)))
         return FAILED_TO_LOAD
@@ -94,9 +94,9 @@ def _serve_embeddings(wire: Wire, config: EngineConfig, loaded: LoadedEmbedder, 
     return 0
 
 
-def _template(loaded: Loaded) -> ChatTemplate | None:
+def _template(loaded: Loaded, instead: str | None) -> ChatTemplate | None:
     vocabulary = loaded.vocabulary
-    source = vocabulary.chat_template
+    source = vocabulary.chat_template if instead is None else instead
     return None if source is None else ChatTemplate(source, vocabulary.bos_text, vocabulary.eos_text)
 
 
@@ -128,6 +128,8 @@ def _ready(loaded: Loaded, template: ChatTemplate | None, *, seconds: float) -> 
         supports_tools=abilities.calls is not None,
         supports_reasoning=abilities.thinking is not None,
         prefix=capabilities.prefix,
+        missing=sorted(capabilities.missing),
+        adapters=list(capabilities.adapters),
         load_seconds=seconds,
         weights_bytes=loaded.weights_bytes,
     )

@@ -12,6 +12,7 @@ from ai_core.engine.chat.reader import ChatPrompt, ChatReader, ChatRefused, char
 from ai_core.engine.chat.reply import ReplyForm
 from ai_core.engine.chat.template import ChatTemplate, TemplateError
 from ai_core.engine.constraints.bad_grammar import BadGrammar
+from ai_core.engine.features import needed, parameter_of
 from ai_core.engine.messages import Grammar, RefusalCode, Refused, Submit
 
 FEWEST_TOKENS_PER_MESSAGE = 4
@@ -80,7 +81,17 @@ class Intake:
         if request.inputs is not None:
             message = "this model generates text and makes no embeddings; name an embedding model"
             return _refused(request, "model_not_capable", "model", message)
-        vocabulary = self._capabilities.vocabulary
+        capabilities = self._capabilities
+        lacking = next((feature for feature in needed(request) if feature in capabilities.missing), None)
+        if lacking is not None:
+            parameter = parameter_of(lacking, request)
+            message = f"'{parameter}' cannot be used with this model: {capabilities.name} does not offer it"
+            return _refused(request, "model_not_capable", parameter, message)
+        if request.adapter and request.adapter not in capabilities.adapters:
+            known = ", ".join(capabilities.adapters) or "none"
+            message = f"this model has no adapter '{request.adapter[:80]}'; it has: {known}"
+            return _refused(request, "unknown_adapter", "adapter", message)
+        vocabulary = capabilities.vocabulary
         unknown = next((token for token in request.sampling.logit_bias if token >= vocabulary), None)
         if unknown is not None:
             message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"

@@ -33,6 +33,7 @@ RefusalCode = Literal[
     "invalid_json_schema",
     "invalid_grammar",
     "model_not_capable",
+    "unknown_adapter",
     "queue_full",
 ]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
@@ -43,6 +44,14 @@ class Message(msgspec.Struct, frozen=True, tag_field="t"):
     """Base of everything on the wire."""
 
 
+class AdapterFile(msgspec.Struct, frozen=True):
+    """A LoRA adapter: a GGUF file, or a folder of PEFT's."""
+
+    name: str
+    path: str
+    scale: float = 1.0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How an engine process is started: ``python -m ai_core.engine FD JSON``, where FD is the engine's
     end of a stream socket pair and JSON is this structure."""
@@ -50,6 +59,16 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: str = "llama_cpp"
     """``llama_cpp``, or ``scripted``: answers at once with the request's text, to measure the edge."""
     model_path: str
+    adapters: list[AdapterFile] = []
+    """Those that requests may name from the start."""
+    chat_template: str | None = None
+    """Jinja, instead of the model's own."""
+    device: str = "auto"
+    """Where it is computed: ``auto``, ``cpu``, or what the backend calls its devices."""
+    quantization: str = "none"
+    """Of weights that are quantized while they are loaded: ``none``, ``int8`` or ``4bit``."""
+    trust_remote_code: bool = False
+    """Whether Python code from the model's folder may run (transformers)."""
     context_length: int = 0
     """0: the length the model was trained for, at most 8,192."""
     kv_cells: int = 0
@@ -181,8 +200,10 @@ class Submit(Message, frozen=True, kw_only=True, tag="submit"):
     """Waiting requests of equal priority take turns by this key (an API key, a pseudonym)."""
     timeout: float | None = None
     """Seconds from arrival in the engine until a request that is still waiting fails."""
+    adapter: str = ""
+    """The LoRA adapter to answer with; empty: none."""
     namespace: str = ""
-    """Cached prefixes are shared only within a namespace (the set of adapters)."""
+    """Cached prefixes are shared only within a namespace; different adapters never share one."""
     alone: bool = False
     """Run with nothing else in the batch: set when a request is suspected of killing the engine."""
 
@@ -232,6 +253,10 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     prefix: Literal["any", "snapshot", "none"]
     load_seconds: float
     weights_bytes: int
+    missing: list[str] = []
+    """What requests may not ask of this engine, by the names of ``backends.port.Feature``."""
+    adapters: list[str] = []
+    """LoRA adapters that requests may name."""
     kind: Literal["generation", "embedding"] = "generation"
     dimensions: int = 0
     """Length of an embedding model's vectors."""

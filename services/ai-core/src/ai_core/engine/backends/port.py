@@ -29,6 +29,12 @@ __all__ = [
 ]
 
 
+Feature = Literal[
+    "grammar", "logprobs", "logit_bias", "repeat_penalty", "min_p", "seed", "ignore_eos", "adapter"
+]
+"""What not every backend can do. A request that needs a missing one is refused before it is queued."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a backend can do. Asked once, after loading."""
@@ -44,6 +50,9 @@ class Capabilities:
     max_sequences: int
     kv_cells: int
     vocabulary: int
+    missing: frozenset[Feature] = frozenset()
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters that sequences may name."""
 
 
 class ConstraintFailed(Exception):
@@ -82,6 +91,8 @@ class Sequence:
     max_tokens: int
     priority: int = 0
     namespace: str = ""
+    adapter: str = ""
+    """One of ``Capabilities.adapters``, or empty: the model as it is."""
     constraint: Constraint | None = None
     chances: int | None = None
     """How many likely tokens ``StepResult.chances`` has for each token; None: no chances."""
