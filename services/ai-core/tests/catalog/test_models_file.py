@@ -31,7 +31,7 @@ def refusal(document: dict[str, Any], default: str | None = None) -> str:
 def test_a_model_is_found_by_name_and_alias() -> None:
     models = catalog({"models": {"small": SMALL | {"aliases": ["s", "gpt-4o-mini"], "threads": 2}}})
     entry = models.resolve("small")
-    assert entry == ModelEntry("small", MODELS_DIR / "small.gguf", 0, 2, ("s", "gpt-4o-mini"))
+    assert entry == ModelEntry("small", MODELS_DIR / "small.gguf", threads=2, aliases=("s", "gpt-4o-mini"))
     assert models.resolve("s") is models.resolve("gpt-4o-mini") is models.resolve(None) is entry
 
 

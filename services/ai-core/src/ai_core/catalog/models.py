@@ -60,8 +60,8 @@ class ModelEntry:
 
     name: str
     path: Path
-    """The file or folder. Of a model from the hub: where it lies once it is fetched. Of a remote one:
-    nothing is read there."""
+    """The file or folder. Of a model from the hub: the folder in which it lies once it is fetched
+    (``catalog.places``). Of a remote one: nothing is read there."""
     type: ModelType = "gguf"
     engine: EngineChoice = "auto"
     hub: HubSource | None = None

@@ -1,0 +1,77 @@
+"""Where models from the hub lie under MODEL_CACHE_DIR: one rule for who fetches them and who serves them.
+
+::
+
+    hub/mistralai/Mistral-7B-Instruct-v0.3/main/                 the files, with the repository's own names
+    hub/mistralai/Mistral-7B-Instruct-v0.3/main/.fetched.json    written last: everything is here, checked
+
+``ModelEntry.path`` of such a model is its folder, and :func:`opened_path` says what is opened in it. A
+file that is still coming has no name that ends in ``.gguf``. A folder model (safetensors, ONNX) is there
+when its ``.fetched.json`` is.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from ai_core.catalog.models import HubSource, ModelEntry
+
+HUB_FOLDER = "hub"
+FETCHED = ".fetched.json"
+"""In the folder of a hub model: what was fetched. Written when all of it is there and checked."""
+_SHARD = re.compile(r"-(\d{5})-of-\d{5}\.gguf$", re.IGNORECASE)
+
+
+def hub_folder(models_dir: Path, hub: HubSource) -> Path:
+    """Where the files of one revision of a repository lie, or will lie."""
+    owner, _, name = hub.repository.partition("/")
+    return models_dir / HUB_FOLDER / owner / name / hub.revision.replace("/", "--")
+
+
+def opened_path(entry: ModelEntry) -> Path | None:
+    """What an engine opens of a model: a file, or a folder; None: it is not there. Looks at the disk.
+
+    Of a GGUF model in a folder that is the one file that fits, or the first of its parts.
+    """
+    if entry.type != "gguf" or entry.path.is_file():
+        return entry.path if _is_whole(entry) else None
+    if not entry.path.is_dir():
+        return None
+    here = [path.relative_to(entry.path).as_posix() for path in entry.path.rglob("*") if path.is_file()]
+    chosen = chosen_gguf(here, entry.hub.pattern if entry.hub else "", entry.quantization)
+    return None if chosen is None else entry.path / chosen
+
+
+def chosen_gguf(names: list[str], pattern: str, quantization: str) -> str | None:
+    """Of the files of a repository's folder, the one to serve; None: there is none.
+
+    Args:
+        names: paths in the folder, with ``/``.
+        pattern: of the model's hub source; empty: any.
+        quantization: files with this word in their names go before others, e.g. ``Q4_K_M``.
+    """
+    found = sorted(name for name in names if is_gguf_model(name) and matches(name, pattern))
+    preferred = [name for name in found if quantization.lower() in name.lower()]
+    return next(iter(preferred or found), None)
+
+
+def is_gguf_model(name: str) -> bool:
+    """Whether a file is a model by itself, or the first part of one: no image projector, no later part."""
+    shard = _SHARD.search(name)
+    base = PurePosixPath(name).name.lower()
+    return base.endswith(".gguf") and "mmproj" not in base and (shard is None or int(shard[1]) == 1)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a path in a repository fits a pattern like ``*q4_k_m.gguf``, whatever its case."""
+    path = name.lower()
+    wanted = pattern.lower()
+    return not wanted or fnmatch(path, wanted) or fnmatch(PurePosixPath(path).name, wanted)
+
+
+def _is_whole(entry: ModelEntry) -> bool:
+    if entry.hub is not None and entry.type != "gguf":
+        return (entry.path / FETCHED).is_file()
+    return entry.path.exists()
