@@ -6,14 +6,14 @@ import time
 
 import numpy as np
 
+from ai_core.engine.backends.chances import Weighed
+from ai_core.engine.backends.constrained import choose
 from ai_core.engine.backends.llama_cpp.batch import RowBatch
-from ai_core.engine.backends.llama_cpp.chances import Weighed
-from ai_core.engine.backends.llama_cpp.constrained import choose
 from ai_core.engine.backends.llama_cpp.context import BATCH_ROWS, Context, DecodeError, NoRoom
 from ai_core.engine.backends.llama_cpp.kv_cache import KvCache
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.running import Running
-from ai_core.engine.backends.llama_cpp.sampling import Logits, Sampler, is_plain_greedy
+from ai_core.engine.backends.llama_cpp.sampling import Sampler, is_plain_greedy
 from ai_core.engine.backends.llama_cpp.scheduler import (
     Chunk,
     Limits,
@@ -24,6 +24,7 @@ from ai_core.engine.backends.llama_cpp.scheduler import (
 )
 from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
 from ai_core.engine.backends.llama_cpp.tenancy import Tenancy
+from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.port import (
     BackendStats,
     Capabilities,

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ai_core.engine.backends.llama_cpp.context import Context
 from ai_core.engine.backends.llama_cpp.model import GgufVocabulary
+from ai_core.engine.backends.logits import Logits
 from ai_core.engine.messages import Sampling
 from ai_core.engine.tokens import Tokens
 
@@ -32,7 +33,6 @@ _SEEDS = 0xFFFFFFFF
 _TOKEN_DATA = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama.cpp's ``llama_token_data``."""
 
-Logits = npt.NDArray[np.float32]
 Candidates = npt.NDArray[np.void]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ai_core.engine.backends.llama_cpp.sampling import Logits
+from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.port import Chances
 
 

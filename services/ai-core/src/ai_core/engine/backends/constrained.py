@@ -4,9 +4,11 @@ searched only when it is refused. Both together draw as if all that is forbidden
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
-from ai_core.engine.backends.llama_cpp.sampling import Logits, Sampler
+from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.port import Constraint, ConstraintFailed
 from ai_core.engine.tokens import Tokens
 
@@ -16,7 +18,17 @@ LIKELIEST_DRAWN = 64
 """Of these, so many that are allowed are enough to draw from."""
 
 
-def choose(constraint: Constraint, sampler: Sampler | None, logits: Logits, likeliest: int) -> int:
+class Draws(Protocol):
+    """Chooses tokens of one sequence by chance."""
+
+    def draw(self, logits: Logits, among: Tokens | None = None) -> int:
+        """A token that may still be refused; of ``among``, or of all."""
+
+    def accept(self, token: int) -> None:
+        """This token was taken: penalties remember it."""
+
+
+def choose(constraint: Constraint, sampler: Draws | None, logits: Logits, likeliest: int) -> int:
     """The next token of a sequence; its constraint and its sampler have gone on by it.
 
     Args:
@@ -50,7 +62,7 @@ def _allowed(constraint: Constraint, logits: Logits, *, greedy: bool) -> Tokens:
     return tokens
 
 
-def _among(tokens: Tokens, sampler: Sampler | None, logits: Logits) -> int:
+def _among(tokens: Tokens, sampler: Draws | None, logits: Logits) -> int:
     if sampler is None:
         return int(tokens[logits[tokens].argmax()])
     return sampler.draw(logits, tokens)
