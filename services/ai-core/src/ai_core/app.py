@@ -42,9 +42,9 @@ from ai_core.inference.key_metrics import KeyMetrics
 from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.served import ServedEngine
 from ai_core.inference.service import Equipment, Inference, Limits
+from ai_core.residency.fleet import Fleet
 from ai_core.residency.life import Patience
 from ai_core.residency.spawn import EngineSpawner
-from ai_core.residency.supervisor import SupervisedEngine
 from ai_core.storage.batches import BatchRepository
 from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRepository
@@ -143,13 +143,11 @@ async def open_service(
         stack.callback(spawner.close)
         spawner.lower_own_cpu_weight()
         patience = Patience(silent=settings.engine_stall_timeout)
-        engines = {
-            entry.name: SupervisedEngine(
-                entry.name, engine_config(settings, entry), spawner, patience=patience
-            )
-            for entry in catalog.entries
-        }
-        stack.push_async_callback(close_engines, engines)
+        fleet = Fleet(spawner, patience=patience)
+        stack.push_async_callback(fleet.close)
+        for entry in catalog.entries:
+            fleet.add(entry, engine_config(settings, entry))
+        engines = fleet.engines
         database = await stack.enter_async_context(open_database(settings))
         access = access_over(database, settings)
         await stack.enter_async_context(access.usage.writing())
