@@ -7,7 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_core.engine.backends.llama_cpp.sampling import Logits, likeliest
+from ai_core.engine.backends.llama_cpp.sampling import likeliest
+from ai_core.engine.backends.logits import Logits
 
 VOCABULARY = 4_000
 numbers = st.floats(-40, 40, width=32)
