@@ -5,23 +5,21 @@
     hub/mistralai/Mistral-7B-Instruct-v0.3/main/                 the files, with the repository's own names
     hub/mistralai/Mistral-7B-Instruct-v0.3/main/.fetched.json    written last: everything is here, checked
 
-``ModelEntry.path`` of such a model is its folder, and :func:`opened_path` says what is opened in it. A
-file that is still coming has no name that ends in ``.gguf``. A folder model (safetensors, ONNX) is there
-when its ``.fetched.json`` is.
+``ModelEntry.path`` of such a model is its folder, and :func:`opened_path` says what is opened in it: what
+``.fetched.json`` says was fetched for it (:mod:`ai_core.catalog.fetched`). Until then, files are in
+``.incoming``, where nothing looks for models.
 """
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from ai_core.catalog.fetched import read_record, selection_key
+from ai_core.catalog.gguf_names import is_model, part_of
 from ai_core.catalog.models import HubSource, ModelEntry
 
 HUB_FOLDER = "hub"
-FETCHED = ".fetched.json"
-"""In the folder of a hub model: what was fetched. Written when all of it is there and checked."""
-_SHARD = re.compile(r"-(\d{5})-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 def hub_folder(models_dir: Path, hub: HubSource) -> Path:
@@ -33,8 +31,11 @@ def hub_folder(models_dir: Path, hub: HubSource) -> Path:
 def opened_path(entry: ModelEntry) -> Path | None:
     """What an engine opens of a model: a file, or a folder; None: it is not there. Looks at the disk.
 
-    Of a GGUF model in a folder that is the one file that fits, or the first of its parts.
+    Of a model from the hub that is what was fetched for it. Of another GGUF model in a folder, the one file
+    that fits, or the first of its parts.
     """
+    if entry.hub is not None and (found := _fetched(entry, entry.hub)) is not None:
+        return found
     if entry.type != "gguf" or entry.path.is_file():
         return entry.path if _is_whole(entry) else None
     if not entry.path.is_dir():
@@ -59,9 +60,8 @@ def chosen_gguf(names: list[str], pattern: str, quantization: str) -> str | None
 
 def is_gguf_model(name: str) -> bool:
     """Whether a file is a model by itself, or the first part of one: no image projector, no later part."""
-    shard = _SHARD.search(name)
-    base = PurePosixPath(name).name.lower()
-    return base.endswith(".gguf") and "mmproj" not in base and (shard is None or int(shard[1]) == 1)
+    part = part_of(name)
+    return is_model(name) and (part is None or part.number == 1)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -71,7 +71,14 @@ def matches(name: str, pattern: str) -> bool:
     return not wanted or fnmatch(path, wanted) or fnmatch(PurePosixPath(path).name, wanted)
 
 
+def _fetched(entry: ModelEntry, hub: HubSource) -> Path | None:
+    key = selection_key(entry.type, hub.pattern, entry.quantization)
+    selection = read_record(entry.path).selections.get(key)
+    if selection is None or not all((entry.path / name).is_file() for name in selection.files):
+        return None
+    return entry.path / selection.main
+
+
 def _is_whole(entry: ModelEntry) -> bool:
-    if entry.hub is not None and entry.type != "gguf":
-        return (entry.path / FETCHED).is_file()
-    return entry.path.exists()
+    # Of a folder model from the hub, only its record tells that nothing is missing.
+    return entry.path.exists() and (entry.hub is None or entry.type == "gguf")
