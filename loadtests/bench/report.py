@@ -65,7 +65,7 @@ TARGETS = (
     Target(
         "… within a factor of two, of those who return",
         lambda r: r["overload"]["retry_after_within_factor_two"],
-        0.5,
+        0.9,
     ),
     Target(
         "burst of 100: answered",

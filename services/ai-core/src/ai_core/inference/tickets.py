@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ai_core.errors import Overloaded
-from ai_core.inference.appointments import Appointments
+from ai_core.inference.appointments import Appointment, Appointments, always
 from ai_core.inference.throughput import Throughput
 
 REMEMBERED_KEYS = 1_024
@@ -30,6 +30,16 @@ class Places:
     def advance(self, now: float) -> None:
         """To be called before anything changes."""
         self.rate.advance(now, self.taken)
+
+    def lacks_room_for(self, appointment: Appointment | None, now: float) -> bool:
+        """There is no place for somebody with this appointment, or with none."""
+        room = self.count - self.taken
+        return not self.appointments.free_for(appointment, now, room, self.rate.per_second())
+
+    def wait(self, appointment: Appointment | None, now: float) -> int:
+        """Seconds after which to come back."""
+        lacking = 1 + self.taken - self.count
+        return self.appointments.wait(appointment, now, lacking, self.rate.per_second())
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +84,19 @@ class Tickets:
             Overloaded: all places are taken, or all that one key may have; with when to come back.
         """
         own = self._own(key_id)
-        scarce = [places for places in (own, self._all) if places.full or len(places.appointments)]
+        both = (own, self._all)
+        scarce = any(places.full or len(places.appointments) for places in both)
         who = fingerprint() if scarce else 0
-        for places in scarce:
-            places.appointments.arrived(who, now)
-        for places in (own, self._all):
+        appointments = [places.appointments.arrived(who, now) for places in both]
+        for places in both:
             places.advance(now)
-        if own.full:
-            raise _refusal(own, now, who, "that one API key may have")
-        if self._all.full:
-            raise _refusal(self._all, now, who, "for this model")
-        own.taken += 1
-        self._all.taken += 1
+        lacking = [places.lacks_room_for(one, now) for places, one in zip(both, appointments, strict=True)]
+        if any(lacking):
+            raise self._refusal(own, now, who, appointments, lacking)
+        for places, one in zip(both, appointments, strict=True):
+            places.taken += 1
+            if one is not None:
+                places.appointments.kept(one)
         return Ticket(key_id)
 
     def give_back(self, ticket: Ticket, now: float, *, served: bool) -> None:
@@ -97,6 +108,26 @@ class Tickets:
             if served:
                 places.rate.ended()
 
+    def _refusal(
+        self, own: Places, now: float, who: int, before: list[Appointment | None], lacking: list[bool]
+    ) -> Overloaded:
+        """One time for both, behind all who are expected wherever there is no place."""
+        concerned = [
+            (places, one)
+            for places, one, short in zip((own, self._all), before, lacking, strict=True)
+            if short or one is not None
+        ]
+        wait = max(places.wait(one, now) for places, one in concerned)
+        for places, one in concerned:
+            # What a key could not take anyway is not kept from others.
+            may_enter = always if places is own else (lambda: not own.full)
+            places.appointments.make(who, now, wait, one, may_enter)
+        first, which = (own, "that one API key may have") if lacking[0] else (self._all, "for this model")
+        gone = "taken" if first.full else "taken or kept for others"
+        return Overloaded(
+            f"All {first.count} places {which} are {gone}. Try again in {wait} s.", retry_after=float(wait)
+        )
+
     def _own(self, key_id: str) -> Places:
         places = self._keys.get(key_id)
         if places is None:
@@ -104,10 +135,3 @@ class Tickets:
                 self._keys = {key: places for key, places in self._keys.items() if places.taken}
             places = self._keys[key_id] = Places(self.places_per_key, self._running)
         return places
-
-
-def _refusal(places: Places, now: float, who: int, which: str) -> Overloaded:
-    wait = places.appointments.make(who, now, places.rate)
-    return Overloaded(
-        f"All {places.count} places {which} are taken. Try again in {wait:.0f} s.", retry_after=wait
-    )
