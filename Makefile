@@ -17,16 +17,28 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: .setup-run  ## set up what is needed, then serve the AI core on 127.0.0.1:8000
-	@$(DEMO_MODEL); exec $(BIN)/ai-core serve
+run:  ## set up what is needed, then serve the AI core on 127.0.0.1:8000
+	@$(DEMO_MODEL); tools/setup.sh run && exec $(BIN)/ai-core serve
 
 .PHONY: chat
-chat: .setup-run  ## talk to the running AI core in this terminal
+chat: .setup-base  ## talk to the running AI core in this terminal
 	@exec $(BIN)/ai-core chat
 
 .PHONY: test
 test: .setup-test  ## set up what the tests need, then run all of them
 	@$(BIN)/pytest
+
+.PHONY: openvino onnx transformers llama
+openvino:  ## install OpenVINO GenAI: GGUF and converted safetensors, no compiler needed (make run does it)
+onnx:  ## install onnxruntime-genai: ONNX models
+transformers:  ## install transformers and torch: safetensors, PEFT adapters
+llama:  ## compile llama.cpp for this machine: every GGUF (some minutes)
+openvino onnx transformers llama:
+	@tools/setup.sh $@
+
+.PHONY: converter
+converter: .setup-base  ## install what converts safetensors for OpenVINO, in var/converter
+	@exec $(BIN)/python -m ai_core.catalog.conversion.environment
 
 .PHONY: lint
 lint: .setup-test  ## ruff, import-linter, mypy --strict
@@ -63,6 +75,6 @@ clean:  ## remove what can be made again: .venv, caches, var/ except the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/log var/run var/wheels
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: .setup-run .setup-test
-.setup-run .setup-test: .setup-%:
+.PHONY: .setup-base .setup-test
+.setup-base .setup-test: .setup-%:
 	@tools/setup.sh $*

@@ -6,13 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from lock_requirements import ALONE, TOGETHER
+
 ROOT = Path(__file__).resolve().parent.parent
 MEMBERS = sorted(path.parent for path in ROOT.glob("*/*/pyproject.toml"))
 LOCKED = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+TORCH = {"torch", "torchvision"}
+REPORTS_USE = "openvino-telemetry"
 
 
 def locked(name: str) -> dict[str, str]:
     return dict(LOCKED.findall((ROOT / "requirements" / f"{name}.txt").read_text()))
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9_-]", each)[0] for each in requirements}
 
 
 def test_no_folder_of_tests_is_a_package() -> None:
@@ -23,7 +31,7 @@ def test_no_folder_of_tests_is_a_package() -> None:
     assert [path for path in packages if "tests" in path.relative_to(ROOT).parts] == []
 
 
-@pytest.mark.parametrize("name", ["run", "test"])
+@pytest.mark.parametrize("name", [*TOGETHER, *ALONE])
 def test_each_locked_package_has_hashes_and_no_lock_names_an_index(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)
@@ -31,19 +39,39 @@ def test_each_locked_package_has_hashes_and_no_lock_names_an_index(name: str) ->
     assert not re.search(r"://|^--?[a-z]|--(extra-)?index-url|--find-links", text, re.MULTILINE)
 
 
-def test_the_two_locks_agree() -> None:
-    run, test = (
-        dict(LOCKED.findall((ROOT / f"requirements/{name}.txt").read_text())) for name in ("run", "test")
-    )
-    assert {name: version for name, version in test.items() if run.get(name, version) != version} == {}
+def test_every_list_of_packages_has_its_lock() -> None:
+    lists = {path.stem for path in (ROOT / "requirements").glob("*.in")} - {"overrides"}
+    assert lists == {*TOGETHER, *ALONE}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_the_locks_of_one_environment_agree(name: str) -> None:
+    others = {package: version for other in TOGETHER for package, version in locked(other).items()}
+    assert {package: version for package, version in locked(name).items() if others[package] != version} == {}
+
+
+@pytest.mark.parametrize("name", [*TOGETHER, *ALONE])
+def test_nothing_that_is_locked_reports_use_or_brings_another_torch(name: str) -> None:
+    assert not locked(name).keys() & {REPORTS_USE, *TORCH}
+
+
+def test_what_the_converter_writes_is_read_by_the_same_openvino() -> None:
+    assert locked("converter")["openvino"] == locked("openvino")["openvino"]
+
+
+def test_run_brings_nothing_heavy_and_nothing_that_is_compiled() -> None:
+    heavy = {"llama-cpp-python", "openvino-genai", "onnxruntime-genai", "transformers", "cmake"}
+    assert not locked("run").keys() & heavy
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
 def test_what_a_member_needs_is_locked(member: Path) -> None:
     project = tomllib.loads((member / "pyproject.toml").read_text())
-    needed = {*project["project"]["dependencies"], *project["build-system"]["requires"]}
+    needed = names([*project["project"]["dependencies"], *project["build-system"]["requires"]])
     own = {path.name for path in MEMBERS}
     assert needed - own <= set(locked("run"))
+    for extra, packages in project["project"].get("optional-dependencies", {}).items():
+        assert names(packages) <= set(locked(extra))
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)

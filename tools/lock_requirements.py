@@ -1,24 +1,27 @@
-"""Renews requirements/run.txt and test.txt from the .in files: `make lock`.
+"""Renews the locks in requirements/ from the .in files: `make lock`.
 
-The locks hold for Python 3.11 and later on every platform, name no index, and pin the newest
-versions allowed; run.txt first, because test.txt follows it.
+The locks hold for Python 3.11 and later on every platform, name no index, and pin the newest versions
+allowed. All that may come into .venv is resolved together first, so that no two of those locks contradict
+each other; the converter, which has an environment of its own, is resolved alone.
 """
 
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TOGETHER = ("run", "llama", "openvino", "transformers", "onnx", "test")
+ALONE = ("converter",)
 OPTIONS = [
     "--universal",
     "--python-version=3.11",
     "--fork-strategy=fewest",
-    "--generate-hashes",
+    "--override=requirements/overrides.in",
     "--no-header",
     "--no-emit-index-url",
     "--no-emit-find-links",
-    "--upgrade",
     "--quiet",
 ]
 
@@ -28,13 +31,37 @@ def main() -> int:
     if uv is None:
         print("uv is missing: run `make test` once, which installs it.", file=sys.stderr)
         return 1
-    for name in ("run", "test"):
-        source, target = f"requirements/{name}.in", f"requirements/{name}.txt"
-        done = subprocess.run([uv, "pip", "compile", *OPTIONS, source, "-o", target], cwd=ROOT, check=False)
-        if done.returncode != 0:
-            return done.returncode
-        print(f"{target} renewed")
+    try:
+        _renew(uv)
+    except subprocess.CalledProcessError as error:
+        return error.returncode
     return 0
+
+
+def _renew(uv: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="neo-lock-") as scratch:
+        versions = Path(scratch) / "versions.txt"
+        _compile(uv, [_source(name) for name in TOGETHER], versions, "--upgrade", "--no-annotate")
+        for name in TOGETHER:
+            # What the target holds, uv keeps to where it can.
+            shutil.copy(versions, ROOT / _lock(name))
+            _compile(uv, [_source(name)], ROOT / _lock(name), "--generate-hashes")
+            print(f"{_lock(name)} renewed")
+    for name in ALONE:
+        _compile(uv, [_source(name)], ROOT / _lock(name), "--generate-hashes", "--upgrade")
+        print(f"{_lock(name)} renewed")
+
+
+def _source(name: str) -> str:
+    return f"requirements/{name}.in"
+
+
+def _lock(name: str) -> str:
+    return f"requirements/{name}.txt"
+
+
+def _compile(uv: str, sources: list[str], target: Path, *options: str) -> None:
+    subprocess.run([uv, "pip", "compile", *OPTIONS, *options, *sources, "-o", target], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Makes or repairs the one virtual environment of the workspace, .venv.
 
-    python3 tools/setup_environment.py run|test
+    python3 tools/setup_environment.py base|run|test|openvino|onnx|transformers|llama
 
-`run` installs what serving needs, `test` also what the tests, the linters and the training of the
-demo model need. Repeating it takes a moment, interrupting it does no harm. It runs under any
-Python from 3.8, so that it can say in one sentence what is missing.
+`base` installs the AI core without an engine; `run` also an engine that can read the models that are
+configured (a wheel where there is one, else llama.cpp, which is compiled); `test` all engines, and what the
+tests, the linters and the training of the demo model need; the others this one engine. What is there stays.
+Repeating it takes a moment, interrupting it does no harm. It runs under any Python from 3.8, so that it can
+say in one sentence what is missing.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Iterator
+from typing import Iterator, Sequence
 
-from workspace_setup import stages, system
+from workspace_setup import engines, stages, system
 from workspace_setup.errors import SetupError
 from workspace_setup.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ("run", "test")
+PROFILES = ("base", "run", "test", *stages.ENGINES)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     try:
         with _alone(ROOT / "var" / "setup.lock"):
-            _set_up(Workspace(ROOT), with_tests=arguments[0] == "test")
+            _set_up(Workspace(ROOT), arguments[0])
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
@@ -45,18 +47,42 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _set_up(workspace: Workspace, with_tests: bool) -> None:
-    if not stages.pending(workspace, with_tests):
-        return
+def _set_up(workspace: Workspace, profile: str) -> None:
     began = time.monotonic()
-    log = workspace.log("system")
-    interpreter = system.ensure_system(log)
-    stages.prepare(workspace, interpreter, with_tests)
-    todo = stages.pending(workspace, with_tests)
+    wanted = [*stages.kept(workspace), *_wanted(workspace, profile)]
+    worked = _carry_out(workspace, wanted)
+    if profile == "run":
+        # Asked of the AI core itself, which is installed by now.
+        lacking = engines.lacking(workspace, stages.kept(workspace))
+        if lacking:
+            print(f"The models that are configured need {' and '.join(lacking)}.")
+        worked = _carry_out(workspace, [*wanted, *lacking]) or worked
+    if worked:
+        print(f"Ready after {time.monotonic() - began:.0f} s.")
+
+
+def _wanted(workspace: Workspace, profile: str) -> Sequence[str]:
+    if profile == "base":
+        return ()
+    if profile == "run":
+        return engines.first(stages.kept(workspace))
+    return stages.EVERYTHING if profile == "test" else (profile,)
+
+
+def _carry_out(workspace: Workspace, wanted: Sequence[str]) -> bool:
+    """Do what remains to be done; whether there was anything."""
+    todo = stages.pending(workspace, wanted)
+    if not todo:
+        return False
+    interpreter = system.ensure_system(
+        workspace.log("system"), compiling=any(stage.name == "llama" for stage in todo)
+    )
+    stages.prepare(workspace, interpreter, wanted)
+    todo = stages.pending(workspace, wanted)
     print(f"Setting up .venv with Python {interpreter.version_text}; the details go to var/log/setup-*.log")
     for number, stage in enumerate(todo, start=1):
         stages.carry_out(workspace, stage, f"[{number}/{len(todo)}]")
-    print(f"Ready after {time.monotonic() - began:.0f} s.")
+    return True
 
 
 @contextmanager

@@ -11,19 +11,25 @@ from workspace_setup.errors import SetupError
 from workspace_setup.system import Interpreter
 from workspace_setup.workspace import Workspace
 
-RUN = ["packages", "llama", "own"]
-TEST = [*RUN, "test", "torch"]
+BASE = ["packages", "own"]
+RUN = [*BASE, "openvino"]
+LLAMA = ["llama-tools", "llama"]
+TEST = [*RUN, "onnx", "transformers", "test", "torch", *LLAMA]
 INTERPRETER = Interpreter(sys.executable, sys.version_info[:3], True)
-LOCK = "httpx==1 \\\n    --hash=sha256:aa\nllama-cpp-python==0.3.36 \\\n    --hash=sha256:bb\n"
+LOCKS = {
+    "run.txt": "httpx==1 \\\n    --hash=sha256:aa\n",
+    "llama.txt": "cmake==4 \\\n    --hash=sha256:ab\nllama-cpp-python==0.3.36 \\\n    --hash=sha256:bb\n",
+    "openvino.txt": "openvino-genai==2026 \\\n    --hash=sha256:cc\n",
+    "onnx.txt": "onnxruntime-genai==1 \\\n    --hash=sha256:dd\n",
+    "transformers.txt": "transformers==5 \\\n    --hash=sha256:ee\n",
+    "test.txt": "pytest==9 \\\n    --hash=sha256:ff\n",
+    "torch.txt": "torch\n",
+}
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    for name, text in (
-        ("run.txt", LOCK),
-        ("test.txt", "pytest==9 \\\n    --hash=sha256:cc\n"),
-        ("torch.txt", "torch\n"),
-    ):
+    for name, text in LOCKS.items():
         write(tmp_path / "requirements" / name, text)
     write(tmp_path / "tools" / "llama_cpp_build.cmake", "")
     for path in stages.OWN_PACKAGES:
@@ -47,51 +53,63 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def pending(workspace: Workspace, with_tests: bool) -> list[str]:
-    return [stage.name for stage in stages.pending(workspace, with_tests)]
+def pending(workspace: Workspace, *wanted: str) -> list[str]:
+    return [stage.name for stage in stages.pending(workspace, wanted)]
 
 
-def set_up(workspace: Workspace, with_tests: bool) -> list[str]:
+def set_up(workspace: Workspace, *wanted: str) -> list[str]:
     """The stages that one run carries out."""
-    stages.prepare(workspace, INTERPRETER, with_tests)
-    todo = stages.pending(workspace, with_tests)
+    stages.prepare(workspace, INTERPRETER, wanted)
+    todo = stages.pending(workspace, wanted)
     for stage in todo:
         stages.carry_out(workspace, stage, "")
     return [stage.name for stage in todo]
 
 
 def test_everything_once_and_then_nothing(workspace: Workspace) -> None:
-    assert pending(workspace, with_tests=True) == TEST
-    assert set_up(workspace, with_tests=True) == TEST
-    assert pending(workspace, with_tests=True) == []
-    assert pending(workspace, with_tests=False) == []
+    assert pending(workspace, *stages.EVERYTHING) == TEST
+    assert set_up(workspace, *stages.EVERYTHING) == TEST
+    assert pending(workspace, *stages.EVERYTHING) == []
+    assert pending(workspace, "openvino") == []
 
 
-def test_the_tests_packages_come_on_top(workspace: Workspace) -> None:
-    assert set_up(workspace, with_tests=False) == RUN
+def test_each_engine_comes_on_top_of_what_is_there(workspace: Workspace) -> None:
+    assert set_up(workspace) == BASE
     marker = workspace.environment / "marker"
     marker.touch()
-    assert set_up(workspace, with_tests=True) == ["test", "torch"]
+    assert set_up(workspace, "openvino") == ["openvino"]
+    assert set_up(workspace, "transformers") == ["transformers", "torch"]
+    assert set_up(workspace, "onnx") == ["onnx"]
+    assert set_up(workspace, "llama") == LLAMA
+    assert set_up(workspace, *stages.EVERYTHING) == ["test"]
     assert marker.exists()
 
 
 def test_another_lock_makes_the_environment_anew(workspace: Workspace) -> None:
-    set_up(workspace, with_tests=True)
+    set_up(workspace, *stages.EVERYTHING)
     marker = workspace.environment / "marker"
     marker.touch()
     write(workspace.root / "requirements" / "test.txt", "pytest==10 \\\n    --hash=sha256:dd\n")
-    assert pending(workspace, with_tests=False) == []
-    assert pending(workspace, with_tests=True) == ["test"]
-    assert set_up(workspace, with_tests=True) == TEST
+    assert pending(workspace, "openvino") == []
+    assert pending(workspace, *stages.EVERYTHING) == ["test"]
+    assert set_up(workspace, *stages.EVERYTHING) == TEST
     assert not marker.exists()
 
 
+def test_engines_that_were_installed_come_back_with_other_locks(workspace: Workspace) -> None:
+    set_up(workspace, "openvino", "onnx")
+    write(workspace.root / "requirements" / "run.txt", "httpx==2 \\\n    --hash=sha256:dd\n")
+    write(workspace.root / "requirements" / "onnx.txt", "onnxruntime-genai==2 \\\n    --hash=sha256:dd\n")
+    assert stages.kept(workspace) == ["openvino", "onnx"]
+    assert set_up(workspace, *stages.kept(workspace)) == [*RUN, "onnx"]
+
+
 def test_a_members_pyproject_is_installed_in_place(workspace: Workspace) -> None:
-    set_up(workspace, with_tests=True)
+    set_up(workspace, *stages.EVERYTHING)
     marker = workspace.environment / "marker"
     marker.touch()
     write(workspace.root / stages.OWN_PACKAGES[0] / "pyproject.toml", "# changed")
-    assert set_up(workspace, with_tests=True) == ["own"]
+    assert set_up(workspace, *stages.EVERYTHING) == ["own"]
     assert marker.exists()
 
 
@@ -102,9 +120,10 @@ def test_what_was_broken_off_is_not_trusted(workspace: Workspace, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(llama, "install", broken_off)
         with pytest.raises(KeyboardInterrupt):
-            set_up(workspace, with_tests=False)
-    assert pending(workspace, with_tests=False) == ["llama", "own"]
-    assert set_up(workspace, with_tests=False) == RUN
+            set_up(workspace, "llama")
+    assert stages.kept(workspace) == []
+    assert pending(workspace, "llama") == ["llama"]
+    assert set_up(workspace, "llama") == [*BASE, *LLAMA]
 
 
 def test_a_failed_compilation_leaves_the_environment_good(
@@ -116,8 +135,8 @@ def test_a_failed_compilation_leaves_the_environment_good(
     with monkeypatch.context() as patch:
         patch.setattr(llama, "build", failing)
         with pytest.raises(SetupError):
-            set_up(workspace, with_tests=False)
-    assert set_up(workspace, with_tests=False) == ["llama", "own"]
+            set_up(workspace, "llama")
+    assert set_up(workspace, "llama") == ["llama"]
 
 
 def test_servers_are_for_the_tests_only_and_looked_for_each_time(
@@ -126,25 +145,26 @@ def test_servers_are_for_the_tests_only_and_looked_for_each_time(
     absent = ["Redis"]
     monkeypatch.setattr(servers, "missing", lambda: list(absent))
     monkeypatch.setattr(servers, "install", lambda log: absent.clear())
-    assert set_up(workspace, with_tests=False) == RUN
-    assert set_up(workspace, with_tests=True) == ["servers", "test", "torch"]
-    assert pending(workspace, with_tests=True) == []
+    assert set_up(workspace, "openvino") == RUN
+    assert set_up(workspace, "test") == ["servers", "test", "torch"]
+    assert pending(workspace, "test") == []
     marker = workspace.environment / "marker"
     marker.touch()
     absent.append("Redis")
-    assert set_up(workspace, with_tests=True) == ["servers"]
+    assert set_up(workspace, "test") == ["servers"]
     assert marker.exists()
 
 
 def test_an_environment_of_another_origin_is_replaced(workspace: Workspace) -> None:
     write(workspace.environment / "bin" / "python", "not ours")
-    assert set_up(workspace, with_tests=False) == RUN
+    assert set_up(workspace, "openvino") == RUN
 
 
 def test_a_workspace_that_was_moved_is_set_up_again(workspace: Workspace, tmp_path: Path) -> None:
-    set_up(workspace, with_tests=False)
-    moved = workspace.root.rename(tmp_path.with_name(f"{tmp_path.name}-moved"))
-    assert pending(Workspace(moved), with_tests=False) == RUN
+    set_up(workspace, "openvino")
+    moved = Workspace(workspace.root.rename(tmp_path.with_name(f"{tmp_path.name}-moved")))
+    assert stages.kept(moved) == ["openvino"]
+    assert pending(moved, *stages.kept(moved)) == RUN
 
 
 @pytest.mark.parametrize("name", ["CMAKE_ARGS", "CC", "CXXFLAGS"])
@@ -163,6 +183,7 @@ def test_another_version_and_other_options_of_ours_are_another_build(workspace: 
     write(workspace.root / "tools" / "llama_cpp_build.cmake", "# changed")
     after = llama.key(workspace, "llama-cpp-python==1")
     assert after != before
+    assert llama.key(workspace, "llama-cpp-python==1\n    # via -r requirements/other.in") == after
     write(workspace.root / "services" / "ai-core" / "native" / "kernel.cpp", "// changed")
     assert llama.key(workspace, "llama-cpp-python==1") not in {before, after}
 

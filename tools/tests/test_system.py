@@ -1,8 +1,11 @@
+import shutil
+import sys
+
 import pytest
 
 from workspace_setup import system
 from workspace_setup.errors import SetupError
-from workspace_setup.system import CXX, PYTHON, VENV, C, Interpreter, choose, family, package_names
+from workspace_setup.system import CXX, MAKE, PYTHON, VENV, C, Interpreter, choose, family, package_names
 
 
 def python(major: int, minor: int, venv: bool = True) -> Interpreter:
@@ -50,9 +53,10 @@ def test_packages_are_named_once() -> None:
 def test_the_sentence_says_what_and_how(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "may_install", lambda: False)
     monkeypatch.setattr(system, "_os_release", lambda: "ID=debian\n")
-    monkeypatch.setattr(system, "inspect", lambda environ: (None, [PYTHON, VENV, CXX]))
+    monkeypatch.setattr(system, "inspect", lambda environ, compiling: (None, [PYTHON, VENV, CXX]))
     with pytest.raises(SetupError) as caught:
-        system.ensure_system(log=None)  # type: ignore[arg-type]  # nothing is installed, so nothing is logged
+        # Nothing is installed, so nothing is logged.
+        system.ensure_system(log=None, compiling=True)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "Python 3.11 or later, Python's venv module and a C++ compiler are missing on this machine: "
         "install python3 python3-venv g++, then run this again."
@@ -62,3 +66,12 @@ def test_the_sentence_says_what_and_how(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_command_that_is_no_python() -> None:
     assert system.probe("/bin/false") is None
     assert system.probe("no-such-command") is None
+
+
+def test_compilers_are_asked_for_only_where_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    environ = {"PYTHON": sys.executable}
+    assert system.inspect(environ, compiling=True)[1] == [C, CXX, MAKE]
+    interpreter, missing = system.inspect(environ, compiling=False)
+    assert interpreter is not None
+    assert missing == []

@@ -36,7 +36,9 @@ def key(workspace: Workspace, lock_entry: str) -> str:
     sources = [_options(workspace), *sorted((workspace.root / NATIVE).glob("*"))]
     ours = "".join(path.read_text(encoding="utf-8") for path in sources) + cmake_args(Path(), "")
     users = [os.environ.get(name, "") for name in ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS")]
-    parts = [lock_entry, ours, *users, os.uname().machine, _cpu_features()]
+    # Not its comments: which file asks for the package says nothing about the build.
+    pinned = [line for line in lock_entry.splitlines() if not line.lstrip().startswith("#")]
+    parts = ["\n".join(pinned), ours, *users, os.uname().machine, _cpu_features()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Iterable
 
 from workspace_setup import commands, llama, locks, servers
 from workspace_setup.progress import clock_text
@@ -16,8 +16,12 @@ from workspace_setup.system import Interpreter, probe
 from workspace_setup.workspace import Workspace, pip
 
 OWN_PACKAGES = ("libs/servicekit", "services/ai-core")
+ENGINES = ("openvino", "onnx", "transformers", "llama")
+EVERYTHING = (*ENGINES, "test")
 BEGUN = "begun"
-HASHED = ["install", "--no-deps", "--no-build-isolation", "--require-hashes"]
+# Without bytecode, which Python makes of the modules that are imported, and pip of all there are.
+INSTALL = ["install", "--no-compile"]
+HASHED = [*INSTALL, "--no-deps", "--no-build-isolation", "--require-hashes"]
 
 
 @dataclass(frozen=True)
@@ -30,41 +34,44 @@ class Stage:
     stamped: bool = True  # without a stamp, it is planned only when it has to be done
 
 
-def planned(workspace: Workspace, with_tests: bool) -> list[Stage]:
-    llama_entry, others = locks.split(workspace.lock("run.txt"), llama.PACKAGE)
+def planned(workspace: Workspace, wanted: Iterable[str]) -> list[Stage]:
+    """The stages for these of EVERYTHING, in order, and for what all of them stand on."""
+    names = set(wanted)
     own = [(workspace.root / path / "pyproject.toml").read_text(encoding="utf-8") for path in OWN_PACKAGES]
     plan = [
-        Stage("packages", "Python packages", _hash(others), lambda ws: _install_lock(ws, "packages", others)),
-        Stage(
-            "llama",
-            "llama.cpp",
-            llama.key(workspace, llama_entry),
-            install=lambda ws: llama.install(ws, llama_entry),
-            build=lambda ws, label: llama.build(ws, llama_entry, label),
-        ),
+        _of_lock(workspace, "packages", "Python packages", "run.txt"),
         Stage("own", "the workspace's own packages", _hash(*own), _install_own),
     ]
-    if with_tests:
-        tests, torch = workspace.lock("test.txt"), workspace.lock("torch.txt")
-        plan += [
-            Stage("test", "tests and linters", _hash(tests), lambda ws: _install_lock(ws, "test", tests)),
-            Stage("torch", "torch", _hash(torch), _install_torch),
-        ]
+    if "openvino" in names:
+        plan.append(_of_lock(workspace, "openvino", "OpenVINO", "openvino.txt"))
+    if "onnx" in names:
+        plan.append(_of_lock(workspace, "onnx", "onnxruntime-genai", "onnx.txt"))
+    if "transformers" in names:
+        plan.append(_of_lock(workspace, "transformers", "transformers", "transformers.txt"))
+    if "test" in names:
+        plan.append(_of_lock(workspace, "test", "tests and linters", "test.txt"))
         if servers.missing():
             # First: what only the user can mend should not wait for a compilation.
             plan.insert(0, Stage("servers", "servers for the tests", "", _install_servers, stamped=False))
-    return plan
+    if names & {"transformers", "test"}:
+        plan.append(Stage("torch", "torch", _hash(workspace.lock("torch.txt")), _install_torch))
+    return plan + (_llama(workspace) if "llama" in names else [])
 
 
-def pending(workspace: Workspace, with_tests: bool) -> list[Stage]:
+def kept(workspace: Workspace) -> list[str]:
+    """The engines that are installed here, or were until their locks changed."""
+    return [name for name in ENGINES if _stamp(workspace, name) not in {None, BEGUN}]
+
+
+def pending(workspace: Workspace, wanted: Iterable[str]) -> list[Stage]:
     """What remains to be done, in order; everything, if the environment itself is of no use."""
-    plan = planned(workspace, with_tests)
+    plan = planned(workspace, wanted)
     if not _usable(workspace):
         return plan
     return [stage for stage in plan if not stage.stamped or _stamp(workspace, stage.name) != stage.key]
 
 
-def prepare(workspace: Workspace, interpreter: Interpreter, with_tests: bool) -> None:
+def prepare(workspace: Workspace, interpreter: Interpreter, wanted: Iterable[str]) -> None:
     """Make the environment anew, unless each stage is either complete or was never begun.
 
     What was broken off, or made from other locks, leaves files behind that pip takes for installed
@@ -72,7 +79,7 @@ def prepare(workspace: Workspace, interpreter: Interpreter, with_tests: bool) ->
     """
     redo = [
         stage.name
-        for stage in pending(workspace, with_tests)
+        for stage in pending(workspace, wanted)
         if stage.name != "own" and _stamp(workspace, stage.name) is not None
     ]
     if _usable(workspace) and not redo:
@@ -99,6 +106,30 @@ def carry_out(workspace: Workspace, stage: Stage, counter: str) -> None:
     print(f"{label}: done in {clock_text(time.monotonic() - began)}", flush=True)
 
 
+def _of_lock(workspace: Workspace, name: str, what: str, file: str) -> Stage:
+    lock = workspace.lock(file)
+    return Stage(name, what, _hash(lock), lambda ws: _install_lock(ws, name, lock))
+
+
+def _llama(workspace: Workspace) -> list[Stage]:
+    entry, others = locks.split(workspace.lock("llama.txt"), llama.PACKAGE)
+    return [
+        Stage(
+            "llama-tools",
+            "what compiles llama.cpp",
+            _hash(others),
+            lambda ws: _install_lock(ws, "llama-tools", others),
+        ),
+        Stage(
+            "llama",
+            "llama.cpp",
+            llama.key(workspace, entry),
+            install=lambda ws: llama.install(ws, entry),
+            build=lambda ws, label: llama.build(ws, entry, label),
+        ),
+    ]
+
+
 def _install_lock(workspace: Workspace, name: str, lock: str) -> None:
     with tempfile.TemporaryDirectory(prefix="neo-setup-") as scratch:
         path = Path(scratch) / "lock.txt"
@@ -119,7 +150,7 @@ def _install_servers(workspace: Workspace) -> None:
 
 
 def _install_torch(workspace: Workspace) -> None:
-    pip(workspace, ["install", "-r", str(workspace.root / "requirements" / "torch.txt")], "torch")
+    pip(workspace, [*INSTALL, "-r", str(workspace.root / "requirements" / "torch.txt")], "torch")
 
 
 def _usable(workspace: Workspace) -> bool:

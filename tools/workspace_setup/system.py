@@ -44,6 +44,7 @@ FAMILIES = {
     "opensuse": "suse",
     "sles": "suse",
 }
+_COMPILERS = ((C, "CC", C_COMPILERS), (CXX, "CXX", CXX_COMPILERS), (MAKE, "", ("make",)))
 
 _PROBE = """
 import sys
@@ -66,18 +67,22 @@ class Interpreter:
         return ".".join(map(str, self.version))
 
 
-def ensure_system(log: Path) -> Interpreter:
-    """Find everything, installing what is missing where that is ours to do. Raises SetupError."""
-    interpreter, missing = inspect(os.environ)
+def ensure_system(log: Path, compiling: bool) -> Interpreter:
+    """Find everything, installing what is missing where that is ours to do. Raises SetupError.
+
+    Args:
+        compiling: whether compilers are wanted, too.
+    """
+    interpreter, missing = inspect(os.environ, compiling)
     if missing and may_install():
         install(missing, log)
-        interpreter, missing = inspect(os.environ)
+        interpreter, missing = inspect(os.environ, compiling)
     if missing or interpreter is None:
         raise SetupError(sentence(missing))
     return interpreter
 
 
-def inspect(environ: Mapping[str, str]) -> tuple[Interpreter | None, list[str]]:
+def inspect(environ: Mapping[str, str], compiling: bool) -> tuple[Interpreter | None, list[str]]:
     """The Python to use, if there is one, and what the machine lacks."""
     interpreter = choose(_found_interpreters(environ.get("PYTHON")))
     missing = []
@@ -85,7 +90,7 @@ def inspect(environ: Mapping[str, str]) -> tuple[Interpreter | None, list[str]]:
         missing += [PYTHON, VENV]
     elif not interpreter.has_venv:
         missing.append(VENV)
-    for what, variable, names in ((C, "CC", C_COMPILERS), (CXX, "CXX", CXX_COMPILERS), (MAKE, "", ("make",))):
+    for what, variable, names in _COMPILERS if compiling else ():
         own = environ.get(variable, "").split()[:1]
         if not any(shutil.which(name) for name in (own or names)):
             missing.append(what)
