@@ -49,9 +49,9 @@ from ai_core.storage.batches import BatchRepository
 from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRepository
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core.storage.sealing import seal_for
 from ai_core.transcription.remote import Upstream, open_remote_transcriber
 from servicekit.logging import get_logger
+from servicekit.storage.sealing import seal_for
 
 log = get_logger(__name__)
 

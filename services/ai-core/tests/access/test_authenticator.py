@@ -19,9 +19,10 @@ from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
 from ai_core.access.keys import NO_DIGEST, is_one_of, new_key
 from ai_core.access.networks import parse_network
 from ai_core.errors import Forbidden, InvalidRequest, NeoError, StorageUnavailable, Unauthorized
-from ai_core.storage.database import Database, database_url
+from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRecord, KeyRepository
 from ai_core.storage.migrations import upgrade
+from servicekit.storage.database import database_url
 
 CLIENT = ("203.0.113.9", 4711)
 WISH = KeyWish(name="test", scopes={Scope.GENERATE})

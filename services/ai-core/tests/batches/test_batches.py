@@ -23,8 +23,8 @@ from ai_core.inference.batches.metrics import BatchMetrics
 from ai_core.inference.batches.runner import BatchRunner, Pace
 from ai_core.storage.batches import BatchRepository, Claim
 from ai_core.storage.keys import KeyRepository
-from ai_core.storage.sealing import SecretSeal
 from ai_core.storage.tables import batch_lines
+from servicekit.storage.sealing import SecretSeal
 
 
 def words(results: list[dict[str, Any]]) -> dict[str, str]:

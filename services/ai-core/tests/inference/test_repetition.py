@@ -38,8 +38,8 @@ from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core.storage.sealing import PlainSeal, Seal, SecretSeal
 from ai_core.storage.usage import Amount
+from servicekit.storage.sealing import PlainSeal, Seal, SecretSeal
 
 LIMITS = Limits(max_sequences=1, max_queued=0, request_timeout=60, drain_timeout=30)
 GREEDY = GenerationRequest(

@@ -25,7 +25,7 @@ from ai_core.inference.repetition.cache import KeptAnswer, ResponseCache
 from ai_core.inference.repetition.policy import SCHEDULING, applies, deterministic, identity
 from ai_core.inference.requests import CachePolicy
 from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.sealing import PlainSeal
+from servicekit.storage.sealing import PlainSeal
 
 GREEDY = Submit(id=1, prompt="x", sampling=Sampling(temperature=0))
 

@@ -20,7 +20,7 @@ from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core.storage.sealing import PlainSeal, SecretSeal
+from servicekit.storage.sealing import PlainSeal, SecretSeal
 
 PATIENCE = 20.0
 

@@ -19,9 +19,10 @@ from ai_core.storage.batches import (
     EndedLine,
     LineState,
 )
-from ai_core.storage.database import Database, database_url
+from ai_core.storage.database import Database
 from ai_core.storage.migrations import upgrade
 from ai_core.storage.tables import batch_lines, batches
+from servicekit.storage.database import database_url
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 KEY = "abcdefghij"

@@ -17,11 +17,12 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import IntegrityError
 
 from ai_core.errors import StorageUnavailable
-from ai_core.storage.database import Database, DatabaseAddressError, database_url
+from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRecord, KeyRepository
 from ai_core.storage.migrations import upgrade
 from ai_core.storage.tables import metadata
 from ai_core.storage.usage import Amount, UsageKey, UsageRepository
+from servicekit.storage.database import DatabaseAddressError, database_url
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 TODAY = NOW.date()

@@ -9,7 +9,8 @@ import pytest
 from servers import PostgresServer
 
 from ai_core.errors import StorageUnavailable
-from ai_core.storage.database import PAUSE_SECONDS, Database, database_url
+from ai_core.storage.database import Database
+from servicekit.storage.database import PAUSE_SECONDS, database_url
 
 RECOVERY_SECONDS = 5.0
 """What we promise, from the moment at which the server answers again."""

@@ -16,8 +16,9 @@ from ai_core.access.administration import local_wish
 from ai_core.access.assembly import Access, access_over
 from ai_core.access.keys import PresentedKey, new_key
 from ai_core.config import Settings
-from ai_core.storage.database import Database, database_url
+from ai_core.storage.database import Database
 from ai_core.storage.migrations import upgrade
+from servicekit.storage.database import database_url
 
 KEY: PresentedKey = new_key()
 """Every scope, no limits, fair by user."""

@@ -48,7 +48,7 @@ from ai_core.residency.recovery import Cause
 from ai_core.storage.batches import BatchRepository
 from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.sealing import PlainSeal
+from servicekit.storage.sealing import PlainSeal
 
 JSON = "application/json"
 LIMITS = Limits(max_sequences=2, max_queued=2, request_timeout=30, drain_timeout=30)

@@ -12,10 +12,11 @@ from ai_core.access.administration import KeyAdministration
 from ai_core.access.authenticator import Authenticator, Rules
 from ai_core.access.usage import UsageLedger
 from ai_core.config import Settings
-from ai_core.storage.database import Database, database_url
+from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRepository
 from ai_core.storage.migrations import upgrade
 from ai_core.storage.usage import UsageRepository
+from servicekit.storage.database import database_url
 
 
 @dataclass(frozen=True, slots=True)

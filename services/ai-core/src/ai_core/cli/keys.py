@@ -25,9 +25,9 @@ from ai_core.access.caller import KeyLimits, PriorityClass, Scope
 from ai_core.cli.terminal import ENV_FILE, complain
 from ai_core.config import Settings
 from ai_core.errors import NeoError
-from ai_core.storage.database import DatabaseAddressError
 from ai_core.storage.keys import KeyRecord
 from servicekit.settings import SettingsError
+from servicekit.storage.database import DatabaseAddressError
 
 EXIT_REFUSED = 1
 DEFAULT_SCOPES = (Scope.GENERATE, Scope.EMBEDDINGS, Scope.MODELS_READ)

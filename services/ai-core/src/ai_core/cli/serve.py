@@ -18,9 +18,9 @@ from ai_core.cli.terminal import ENV_FILE, complain, local_url
 from ai_core.config import Settings
 from ai_core.errors import StorageUnavailable
 from ai_core.inference.content_filter.current import ContentFilter, ContentFilterError
-from ai_core.storage.database import DatabaseAddressError
 from servicekit import logging
 from servicekit.settings import SettingsError
+from servicekit.storage.database import DatabaseAddressError
 
 
 def run() -> int:

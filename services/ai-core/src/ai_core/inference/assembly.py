@@ -23,7 +23,7 @@ from ai_core.storage.key_value.embedded import EmbeddedStore
 from ai_core.storage.key_value.port import KeyValueStore
 from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core.storage.sealing import seal_for
+from servicekit.storage.sealing import seal_for
 
 PREFIX = "neo:"
 ADMINISTRATIVE = frozenset(

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, bindparam, func, insert, literal, or_, select
 
 from ai_core.storage.database import Database
 from ai_core.storage.tables import api_keys
-from ai_core.storage.types import Moment
+from servicekit.storage.types import Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from sqlalchemy import (
     Text,
 )
 
-from ai_core.storage.types import Moment, Words
+from servicekit.storage.types import Moment, Words
 
 # Alembic can only change what has a name.
 metadata = MetaData(

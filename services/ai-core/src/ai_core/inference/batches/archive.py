@@ -13,7 +13,7 @@ import msgspec
 from ai_core.errors import BatchNotFound, InvalidRequest, Overloaded
 from ai_core.inference.batches.decisions import Outcome
 from ai_core.storage.batches import BatchRecord, BatchRepository, BatchState, Claim, Counts, LineState
-from ai_core.storage.sealing import Seal, Unreadable
+from servicekit.storage.sealing import Seal, Unreadable
 
 MAX_UNFINISHED = 16
 """Batches of one key that are in progress at once."""

@@ -8,7 +8,7 @@ import msgspec
 
 from ai_core.engine.messages import Delta, Finished
 from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.sealing import Seal, Unreadable
+from servicekit.storage.sealing import Seal, Unreadable
 
 MAX_ENTRY_BYTES = 256 * 1024
 """A longer answer is not kept: it would push many others out."""

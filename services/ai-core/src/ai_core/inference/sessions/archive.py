@@ -6,7 +6,7 @@ import msgspec
 
 from ai_core.inference.sessions.conversation import Conversation
 from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.sealing import Seal, Unreadable
+from servicekit.storage.sealing import Seal, Unreadable
 
 
 class SessionFacts(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_core.storage.sealing import PlainSeal, Seal, SecretSeal, Unreadable, seal_for
+from servicekit.storage.sealing import PlainSeal, Seal, SecretSeal, Unreadable, seal_for
 
 SEALS: list[Seal] = [PlainSeal(), SecretSeal(b"secret", "tests")]
 TEXT = "Puis-je être licenciée pendant ma grossesse ?".encode()
