@@ -60,7 +60,7 @@ bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=
 
 .PHONY: openapi
 openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API
-	@PYTHONPATH=services/ai-core/tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py
+	@PYTHONPATH=services/ai-core/tests/support:tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py
 
 .PHONY: demo-model
 demo-model: .setup-test  ## train the demo model again from its recipe (about an hour)

@@ -1,6 +1,16 @@
-"""For all tests of the workspace."""
+"""For all tests of the workspace: real servers, and how hypothesis behaves."""
 
 from hypothesis import settings
+from servers import (
+    _postgres_cluster,
+    _redis,
+    postgres_server,
+    postgres_url,
+    redis_server,
+    redis_url,
+)
+
+__all__ = ["_postgres_cluster", "_redis", "postgres_server", "postgres_url", "redis_server", "redis_url"]
 
 # No deadline per example: on a busy machine it fails tests that are right.
 settings.register_profile("workspace", deadline=None, print_blob=True)
