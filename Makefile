@@ -38,7 +38,7 @@ openvino onnx transformers llama:
 
 .PHONY: converter
 converter: .setup-base  ## install what converts safetensors for OpenVINO, in var/converter
-	@exec $(BIN)/python -m ai_core.catalog.conversion.environment
+	@exec $(BIN)/python -m ai_core.catalog.conversion.install
 
 .PHONY: lint
 lint: .setup-test  ## ruff, import-linter, mypy --strict

@@ -1,8 +1,8 @@
 """The converter's own virtual environment, made when the first model has to be converted.
 
 optimum-intel wants an older transformers than ours, so it never shares an environment with the server.
-Making it takes minutes and some gigabytes, and needs a package index that pip can reach; using it needs
-neither network nor anything of ours: run ``<its python> -m …`` with :func:`environ`.
+Making it takes a minute or more, takes 1.3 GB, and needs a package index that pip can reach. Using it needs
+neither network nor anything of ours: run ``<its python> …`` with :func:`environ`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 LOCKS = ("converter.txt", "torch.txt")
 """In the folder of locks; the first with hashes, the second without (requirements/torch.txt says why)."""
@@ -33,7 +31,7 @@ _LOCK_POLL = 0.2  # s; between two looks whether another maker has finished
 _GRACE_PERIOD = 5.0  # s between asking pip to end and killing it
 _SHARE_VENV = 0.02
 _SHARE_HASHED = 0.55  # of the work is done when all with hashes are installed; the rest is torch
-_TAIL_LINES = 5
+_COMPLAINT_LENGTH = 300
 _PINNED = re.compile(r"^[A-Za-z0-9._-]+==", re.MULTILINE)
 
 Progress = Callable[[float, str], None]
@@ -83,8 +81,12 @@ async def converter_python(
 
 def environ() -> dict[str, str]:
     """The environment for programs of the converter: they ask no hub for anything and report to nobody."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return {**kept, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return {**_environ_of_pip(), "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+
+
+def _environ_of_pip() -> dict[str, str]:
+    """Ours, so that a user's settings of pip hold, without what would let our modules in."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 async def _make(folder: Path, requirements: Path, on_progress: Progress) -> Path:
@@ -96,13 +98,15 @@ async def _make(folder: Path, requirements: Path, on_progress: Progress) -> Path
         )
     key = _key(folder, requirements)
     on_progress(0.0, "making the converter's environment")
-    shutil.rmtree(folder, ignore_errors=True)
-    await _run([sys.executable, "-m", "venv", str(folder)], lambda line: None)
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    log = folder.with_name(folder.name + ".log")
+    log.write_bytes(b"")
+    await _run([sys.executable, "-m", "venv", str(folder)], log, lambda line: None)
     hashed, torch = (
         [*_pip(folder), *options, "-r", str(path)] for options, path in zip(_OPTIONS, locks, strict=True)
     )
-    await _run(hashed, _Steps(on_progress, _count(locks[0]), _SHARE_VENV, _SHARE_HASHED).line)
-    await _run(torch, _Steps(on_progress, _count(locks[1]), _SHARE_HASHED, 1.0).line)
+    await _run(hashed, log, _Steps(on_progress, _count(locks[0]), _SHARE_VENV, _SHARE_HASHED).line)
+    await _run(torch, log, _Steps(on_progress, _count(locks[1]), _SHARE_HASHED, 1.0).line)
     (folder / _COMPLETE).write_text(key, encoding="utf-8")
     on_progress(1.0, "the converter's environment is ready")
     return folder / "bin" / "python"
@@ -143,9 +147,10 @@ class _Steps:
 
     def line(self, text: str) -> None:
         words = text.split()
-        if words[:1] == ["Collecting"]:
+        if words[:1] in (["Collecting"], ["Processing"]):
+            # What lies in a folder (find-links) is processed and not collected.
             self._seen = min(self._seen + 1, self._packages)
-            self._report(0.8 * self._seen / self._packages, f"fetching {words[1]}")
+            self._report(0.8 * self._seen / self._packages, f"fetching {Path(words[1]).name}")
         elif words[:1] == ["Installing"]:
             self._report(0.8, "installing the converter")
 
@@ -153,30 +158,31 @@ class _Steps:
         self._on_progress(self._begin + share * (self._end - self._begin), what)
 
 
-async def _run(command: Sequence[str], on_line: Callable[[str], None]) -> None:
+async def _run(command: Sequence[str], log: Path, on_line: Callable[[str], None]) -> None:
     """Run to its end; nothing of it outlives a cancellation. Raises ConverterUnavailable."""
-    with tempfile.TemporaryFile() as complaints:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=complaints,
-            env=environ(),
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        try:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=_environ_of_pip(),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        with log.open("ab") as file:
             async for line in process.stdout:
+                file.write(line)
                 on_line(line.decode(errors="replace"))
-            status = await process.wait()
-        except BaseException:
-            await _end_group(process)
-            raise
-        if status != 0:
-            raise ConverterUnavailable(
-                "The converter could not be installed; it needs a package index that pip can reach. "
-                f"Where there is one, run `make converter`. pip says: {_tail(complaints)}"
-            )
+        status = await process.wait()
+    except BaseException:
+        await _end_group(process)
+        raise
+    if status != 0:
+        raise ConverterUnavailable(
+            "The converter's packages could not be installed; that needs a package index that pip can reach. "
+            f"`make converter` tries it again. pip says: {_complaint(log)} The whole log is {log}."
+        )
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:
@@ -188,10 +194,11 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
             await asyncio.wait_for(process.wait(), _GRACE_PERIOD)
 
 
-def _tail(file: IO[bytes]) -> str:
-    file.seek(0)
-    lines = file.read().decode(errors="replace").splitlines()
-    return " ".join(line.strip() for line in lines if line.strip())[-_TAIL_LINES * 200 :]
+def _complaint(log: Path) -> str:
+    """What pip says is wrong, or else its last line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return (errors or [line for line in lines if line] or ["nothing."])[-1][:_COMPLAINT_LENGTH]
 
 
 @contextlib.asynccontextmanager
