@@ -61,7 +61,13 @@ def serve(wire: Wire, config: EngineConfig) -> int:
     host = Host(
         loaded.backend,
         loaded.vocabulary,
-        Intake(loaded.vocabulary, template, loaded.backend.capabilities(), config.max_prompt_tokens),
+        Intake(
+            loaded.vocabulary,
+            template,
+            loaded.backend.capabilities(),
+            config.max_prompt_tokens,
+            loaded.adapters,
+        ),
         compiler,
         max_waiting=config.max_waiting,
         clock=time.monotonic,

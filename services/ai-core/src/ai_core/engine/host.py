@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ai_core.engine.adapter_desk import AdapterDesk
 from ai_core.engine.answer import Answer
 from ai_core.engine.backends.port import (
     Backend,
@@ -33,6 +34,7 @@ from ai_core.engine.messages import (
     Failed,
     Finished,
     FinishReason,
+    LoadAdapter,
     Message,
     Read,
     Refused,
@@ -41,6 +43,7 @@ from ai_core.engine.messages import (
     Step,
     Submit,
     ToEngine,
+    UnloadAdapter,
 )
 from ai_core.engine.order import Order, Waiting
 
@@ -61,6 +64,11 @@ class _Request:
     first_token: float | None = None
     cached: int = 0
     generated: int = 0
+
+    @property
+    def namespace(self) -> str:
+        """Keys and values depend on the adapter: what was computed with one is of no use to another."""
+        return f"{self.submit.adapter}\0{self.submit.namespace}"
 
 
 @dataclass(slots=True)
@@ -111,6 +119,7 @@ class Host:
         self._intake = intake
         self._compiler = compiler
         self._capabilities = backend.capabilities()
+        self._adapters = AdapterDesk(intake.adapters, self._capabilities, send)
         self._max_waiting = max_waiting
         self._clock = clock
         self._send = send
@@ -138,6 +147,11 @@ class Host:
                 self._cancel(request_id)
             case SetThreads(decode=decode, batch=batch):
                 self._backend.set_threads(decode, batch)
+            case LoadAdapter():
+                self._adapters.load(message)
+            case UnloadAdapter():
+                requests = (*self._requests.values(), *self._compiling.values())
+                self._adapters.unload(message, (request.submit.adapter for request in requests))
 
     def take_compiled(self) -> None:
         """Accept or refuse those whose grammars the compiler is done with."""
@@ -263,7 +277,7 @@ class Host:
         if not self._capabilities.reports_prefix:
             return False
         request = self._requests[waiting.id]
-        tokens, namespace = request.prompt.tokens, request.submit.namespace
+        tokens, namespace = request.prompt.tokens, request.namespace
         held = self._backend.count(tokens, namespace)
         waited = 0.0 if request.held_since is None else now - request.held_since
         verdict = self._coalescer.verdict(tokens, held, namespace, waiting.priority, waited)
@@ -290,12 +304,13 @@ class Host:
                 sampling=submit.sampling,
                 max_tokens=request.prompt.max_tokens,
                 priority=submit.priority,
-                namespace=submit.namespace,
+                namespace=request.namespace,
+                adapter=submit.adapter,
                 constraint=request.constraint,
                 chances=submit.logprobs,
             )
         )
-        self._coalescer.started(submit.id, tokens, request.cached, submit.namespace, submit.priority)
+        self._coalescer.started(submit.id, tokens, request.cached, request.namespace, submit.priority)
         self._running.add(submit.id)
         self._counters.prefix_queries += len(tokens)
         self._counters.prefix_hits += request.cached

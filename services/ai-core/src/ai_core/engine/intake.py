@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ai_core.engine.backends.adapter_port import Adapters, BadAdapter
 from ai_core.engine.backends.port import Capabilities, Tokens, Vocabulary
 from ai_core.engine.chat.prompt import encode_raw
 from ai_core.engine.chat.reader import ChatPrompt, ChatReader, ChatRefused, characters_in
@@ -43,8 +44,11 @@ class Intake:
         template: ChatTemplate | None,
         capabilities: Capabilities,
         max_prompt_tokens: int = 0,
+        adapters: Adapters | None = None,
     ) -> None:
-        """``max_prompt_tokens`` 0: as long as the context allows."""
+        """``max_prompt_tokens`` 0: as long as the context allows. ``adapters``: those that come and go while
+        the backend runs; None: they are what ``capabilities`` lists."""
+        self.adapters = adapters
         self._max_prompt_tokens = max_prompt_tokens or capabilities.context_length
         self._vocabulary = vocabulary
         self._chats = None if template is None else ChatReader(template, vocabulary)
@@ -87,15 +91,27 @@ class Intake:
             parameter = parameter_of(lacking, request)
             message = f"'{parameter}' cannot be used with this model: {capabilities.name} does not offer it"
             return _refused(request, "model_not_capable", parameter, message)
-        if request.adapter and request.adapter not in capabilities.adapters:
-            known = ", ".join(capabilities.adapters) or "none"
-            message = f"this model has no adapter '{request.adapter[:80]}'; it has: {known}"
-            return _refused(request, "unknown_adapter", "adapter", message)
+        if request.adapter and (refused := self._refuse_adapter(request)) is not None:
+            return refused
         vocabulary = capabilities.vocabulary
         unknown = next((token for token in request.sampling.logit_bias if token >= vocabulary), None)
         if unknown is not None:
             message = f"token {unknown} is not in this model's vocabulary of {vocabulary} tokens"
             return _refused(request, "invalid_parameter", "logit_bias", message)
+        return None
+
+    def _refuse_adapter(self, request: Submit) -> Refused | None:
+        """An adapter is loaded by the first request that names it."""
+        names = self.adapters.names() if self.adapters else self._capabilities.adapters
+        if request.adapter not in names:
+            known = ", ".join(names) or "none"
+            message = f"this model has no adapter '{request.adapter[:80]}'; it has: {known}"
+            return _refused(request, "unknown_adapter", "adapter", message)
+        try:
+            if self.adapters is not None:
+                self.adapters.prepare(request.adapter)
+        except BadAdapter as error:
+            return _refused(request, "unusable_adapter", "adapter", str(error))
         return None
 
     def _refuse_bytes(self, request: Submit, parameter: str) -> Refused | None:

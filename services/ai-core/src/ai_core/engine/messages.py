@@ -34,6 +34,7 @@ RefusalCode = Literal[
     "invalid_grammar",
     "model_not_capable",
     "unknown_adapter",
+    "unusable_adapter",
     "queue_full",
 ]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled"]
@@ -61,6 +62,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str
     adapters: list[AdapterFile] = []
     """Those that requests may name from the start."""
+    converted_adapters: str = ""
+    """A folder where adapters are kept in the form that the backend reads, once they were converted; empty:
+    none is kept."""
     chat_template: str | None = None
     """Jinja, instead of the model's own."""
     device: str = "auto"
@@ -221,11 +225,25 @@ class SetThreads(Message, frozen=True, tag="set_threads"):
     batch: int
 
 
+class LoadAdapter(Message, frozen=True, tag="load_adapter"):
+    """Make a LoRA adapter known, and load it. Answered by :class:`AdapterReply` with the same id."""
+
+    id: int
+    adapter: AdapterFile
+
+
+class UnloadAdapter(Message, frozen=True, tag="unload_adapter"):
+    """Forget a LoRA adapter that no request uses. Answered by :class:`AdapterReply` with the same id."""
+
+    id: int
+    name: str
+
+
 class Shutdown(Message, frozen=True, tag="shutdown"):
     """End the process now; what is running is lost."""
 
 
-ToEngine = Submit | Cancel | SetThreads | Shutdown
+ToEngine = Submit | Cancel | SetThreads | LoadAdapter | UnloadAdapter | Shutdown
 
 
 class Loading(Message, frozen=True, tag="loading"):
@@ -291,6 +309,17 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     code: RefusalCode
     parameter: str | None
     message: str
+
+
+class AdapterReply(Message, frozen=True, kw_only=True, tag="adapter_reply"):
+    """What became of :class:`LoadAdapter` or :class:`UnloadAdapter`."""
+
+    id: int
+    adapters: list[str]
+    """What requests may name from now on."""
+    problem: Literal["", "unusable", "unknown", "busy", "not_supported"] = ""
+    """Empty: it is done."""
+    message: str = ""
 
 
 class Alternative(msgspec.Struct, frozen=True, array_like=True):
@@ -406,7 +435,7 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     stats: Stats
 
 
-FromEngine = Loading | Ready | LoadFailed | Read | Accepted | Refused | Step | Heartbeat
+FromEngine = Loading | Ready | LoadFailed | Read | Accepted | Refused | AdapterReply | Step | Heartbeat
 
 _encoder = msgspec.msgpack.Encoder()
 _to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)

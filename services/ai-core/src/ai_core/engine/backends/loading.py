@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ai_core.engine.backends.adapter_port import Adapters
 from ai_core.engine.backends.embedding_port import Embedder
 from ai_core.engine.backends.port import Backend, Vocabulary
 from ai_core.engine.messages import EngineConfig
@@ -23,6 +24,8 @@ class Loaded:
     description: str
     parameters: int = 0
     weights_bytes: int = 0
+    adapters: Adapters | None = None
+    """LoRA adapters, where they can be loaded and unloaded while the backend runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,11 @@ from ai_core.engine.embedding.intake import EmbeddingIntake
 from ai_core.engine.embedding.work import Room, Work
 from ai_core.engine.messages import (
     Accepted,
+    AdapterReply,
     Cancel,
     Failed,
     Finished,
+    LoadAdapter,
     Message,
     Refused,
     SetThreads,
@@ -26,6 +28,7 @@ from ai_core.engine.messages import (
     Step,
     Submit,
     ToEngine,
+    UnloadAdapter,
 )
 from ai_core.engine.order import Order, Waiting
 from ai_core.engine.tokens import Tokens
@@ -108,6 +111,9 @@ class EmbeddingHost:
                 self._cancel(request_id)
             case SetThreads(batch=batch):
                 self._embedder.set_threads(batch)
+            case LoadAdapter(id=id_) | UnloadAdapter(id=id_):
+                text = "an embedding model takes no adapters"
+                self._send(AdapterReply(id=id_, adapters=[], problem="not_supported", message=text))
 
     def step(self, *, with_stats: bool = False) -> None:
         """Compute one call's worth of inputs, send what is complete.

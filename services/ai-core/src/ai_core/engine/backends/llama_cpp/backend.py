@@ -8,10 +8,12 @@ import numpy as np
 
 from ai_core.engine.backends.chances import Weighed
 from ai_core.engine.backends.constrained import choose
+from ai_core.engine.backends.llama_cpp.adapters import LoraAdapters
 from ai_core.engine.backends.llama_cpp.batch import RowBatch
 from ai_core.engine.backends.llama_cpp.context import BATCH_ROWS, Context, DecodeError, NoRoom
 from ai_core.engine.backends.llama_cpp.kv_cache import KvCache
 from ai_core.engine.backends.llama_cpp.model import Model
+from ai_core.engine.backends.llama_cpp.rotation import Rotation
 from ai_core.engine.backends.llama_cpp.running import Running
 from ai_core.engine.backends.llama_cpp.sampling import Sampler, is_plain_greedy
 from ai_core.engine.backends.llama_cpp.scheduler import (
@@ -47,6 +49,9 @@ class LlamaCppBackend:
         limits: rows per call and the inter-token target.
         pause_bytes: memory for copies of paused sequences.
         own_kernels: whether our own kernels compute, which says what steps cost at the start.
+
+    Attributes:
+        adapters: what sequences may name; none until some are offered.
     """
 
     def __init__(
@@ -69,10 +74,15 @@ class LlamaCppBackend:
         self._cache = KvCache(context, sequence_ids, shares=not model.is_recurrent)
         self._tenancy = Tenancy(self._cache, pause_bytes)
         self._cost = StepCost(own_kernels=own_kernels)
+        # An adapter's products, and changing to it, cost time too.
+        self._adapted_cost = StepCost(own_kernels=own_kernels)
+        self._rotation = Rotation()
+        self.adapters = LoraAdapters(model, context, self._forget_adapter)
+        self._namespaces: dict[str, set[str]] = {}
+        """Where prefixes lie that were computed with an adapter."""
         self._batch = RowBatch(BATCH_ROWS)
         self._sequences: dict[int, Running] = {}
         self._admissions = 0
-        self._steps = 0
         self._ends = np.fromiter(model.vocabulary.end_tokens, dtype=np.int64)
 
     def capabilities(self) -> Capabilities:
@@ -84,6 +94,7 @@ class LlamaCppBackend:
             max_sequences=self._max_sequences,
             kv_cells=self._context.cells,
             vocabulary=self._model.vocabulary_size,
+            adapters=self.adapters.names(),
         )
 
     def count(self, prompt: Tokens, namespace: str) -> int:
@@ -91,6 +102,9 @@ class LlamaCppBackend:
 
     def submit(self, sequence: Sequence) -> int:
         sampling = sequence.sampling
+        if sequence.adapter:
+            self.adapters.prepare(sequence.adapter)
+            self._namespaces.setdefault(sequence.adapter, set()).add(sequence.namespace)
         sampler = None
         if not is_plain_greedy(sampling):
             sampler = Sampler(self._model.vocabulary, sampling, sequence.max_tokens)
@@ -149,6 +163,7 @@ class LlamaCppBackend:
     def close(self) -> None:
         for running in list(self._sequences.values()):
             self._end(running)
+        self.adapters.close()
         self._context.close()
         self._model.close()
 
@@ -160,16 +175,30 @@ class LlamaCppBackend:
             free = self._tenancy.make_room_for_prefill(self._sequences, wanted)
         else:
             free = self._cache.free
-        self._steps += 1
         views = [running.prefill_view() for running in prefills if running.prefills]
-        return plan_step(decodes, service_order(views, self._steps), self._cost, self._limits, free)
+        turn = self._rotation.next(decodes, views, self._cost_of, free)
+        if turn is None:
+            return Plan()
+        prompts = service_order(turn.prefills, turn.number)
+        return plan_step(turn.decodes, prompts, self._cost_of(turn.group), self._limits, free, turn.elsewhere)
+
+    def _cost_of(self, adapter: str) -> StepCost:
+        return self._adapted_cost if adapter else self._cost
+
+    def _forget_adapter(self, name: str) -> None:
+        """Another adapter may come under the same name: nothing that this one computed may be found then."""
+        for namespace in self._namespaces.pop(name, ()):
+            self._cache.forget(namespace)
+        self._rotation.forget(name)
 
     def _compute(self, decodes: list[int], chunks: list[Chunk], result: StepResult) -> None:
         """One call of llama.cpp, and the tokens that come of it."""
         rows = [self._sequences[id_] for id_ in decodes]
         parts = [(self._sequences[chunk.id], chunk.tokens) for chunk in chunks]
+        adapter = (rows[0] if rows else parts[0][0]).sequence.adapter
         started = time.perf_counter()
         load = self._fill(rows, parts)
+        self.adapters.use(adapter)
         try:
             self._decode()
         except DecodeError as error:
@@ -180,7 +209,7 @@ class LlamaCppBackend:
             self._cache.grew(running.slot, 1)
         self._commit(parts, result)
         self._sample(rows, parts, result)
-        self._cost.observe(load, (time.perf_counter() - started) * 1e3)
+        self._cost_of(adapter).observe(load, (time.perf_counter() - started) * 1e3)
 
     def _after_refusal(
         self, rows: list[Running], parts: list[tuple[Running, int]], reason: str, result: StepResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -23,6 +23,10 @@ _DECODE_NO_ROOM = 1
 KvType = Literal["f16", "bf16"]
 _GGML_TYPES: dict[KvType, int] = {"f16": 1, "bf16": 30}
 """``enum ggml_type`` in ggml.h; the bindings do not name the second."""
+
+
+LoraPointer = Any
+"""``llama_adapter_lora_p``, which the bindings type as something that their own arrays do not take."""
 
 
 class DecodeError(Exception):
@@ -125,6 +129,19 @@ class Context:
         """Put a saved state into an empty sequence. False: no room in the cache."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(lib.llama_state_seq_set_data(self.pointer, buffer, len(state), seq))
+
+    def use_adapter(self, adapter: LoraPointer | None, scale: float = 1.0) -> None:
+        """Compute with a LoRA adapter (``llama_adapter_lora_p``) from the next call on; None: with none.
+
+        The first call after a change makes llama.cpp lay out its memory anew.
+        """
+        if adapter is None:
+            status = lib.llama_set_adapters_lora(self.pointer, None, 0, None)
+        else:
+            adapters = (lib.llama_adapter_lora_p_ctypes * 1)(adapter)
+            status = lib.llama_set_adapters_lora(self.pointer, adapters, 1, (ctypes.c_float * 1)(scale))
+        if status != 0:
+            raise DecodeError(f"llama_set_adapters_lora returned {status}")
 
     def set_threads(self, decode: int, batch: int) -> None:
         lib.llama_set_n_threads(self.pointer, decode, batch)

@@ -124,6 +124,10 @@ class KvCache:
         self.computed(slot, tail)
         return True
 
+    def forget(self, namespace: str) -> None:
+        """Give up what finished sequences left in a namespace; none may be running there."""
+        self._apply(self._tree.forget(namespace))
+
     def release(self, slot: int) -> None:
         """Forget a sequence altogether."""
         self._private.pop(slot, None)

@@ -86,7 +86,10 @@ def _generator(model: Model, config: EngineConfig, *, kernels: bool) -> Loaded:
         pause_bytes=config.pause_bytes,
         own_kernels=own_attention,
     )
-    return Loaded(backend, model.vocabulary, model.description, model.parameters, model.weights_bytes)
+    converted = Path(config.converted_adapters) if config.converted_adapters else None
+    backend.adapters.offer(config.adapters, converted)
+    facts = (model.description, model.parameters, model.weights_bytes)
+    return Loaded(backend, model.vocabulary, *facts, backend.adapters)
 
 
 def context_length(wanted: int, trained: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import llama_cpp.llama_cpp as lib
 
@@ -24,6 +26,9 @@ def forward_llama_logs(level: str) -> None:
     def write(severity: int, text: bytes, _user_data: ctypes.c_void_p) -> None:
         name = _LEVELS.get(severity, "debug")
         message = text.decode(errors="replace").strip()
+        if name == "error":
+            for listener in _listeners:
+                listener.append(message)
         if any(word in message for word in _BY_DESIGN):
             name = "debug"
         if message and _ORDER.index(name) >= threshold:
@@ -35,5 +40,17 @@ def forward_llama_logs(level: str) -> None:
     _keep_alive.append(callback)
 
 
+@contextmanager
+def errors_said() -> Iterator[list[str]]:
+    """What llama.cpp logs as errors meanwhile: its interface only says that something failed, not why."""
+    said: list[str] = []
+    _listeners.append(said)
+    try:
+        yield said
+    finally:
+        _listeners.remove(said)
+
+
+_listeners: list[list[str]] = []
 _keep_alive: list[object] = []
 """llama.cpp keeps a bare pointer to the callback."""

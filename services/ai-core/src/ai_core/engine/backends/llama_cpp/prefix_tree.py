@@ -200,6 +200,13 @@ class PrefixTree:
         oldest = next(iter(self._idle), None)
         return None if oldest is None else self.drop(oldest)
 
+    def forget(self, namespace: str) -> list[Cut]:
+        """Give up everything in a namespace, where no sequence runs any more."""
+        root = self._roots.pop(namespace, None)
+        slots = {slot for child in root.children.values() for slot in child.holders} if root else set()
+        assert slots <= self._idle.keys(), "a sequence still runs there"
+        return [self.drop(slot) for slot in sorted(slots)]
+
     def touch(self, slot: int) -> None:
         """An idle slot was of use: it becomes the youngest."""
         if slot in self._idle:

@@ -71,10 +71,11 @@ class Running:
         return self.tokens(self.committed, self.computed)
 
     def decode_view(self) -> DecodeView:
-        return DecodeView(self.id, self.computed)
+        return DecodeView(self.id, self.computed, self.sequence.adapter)
 
     def prefill_view(self) -> PrefillView:
-        return PrefillView(self.id, self.computed, self.remaining, self.priority, self.admitted)
+        group = self.sequence.adapter
+        return PrefillView(self.id, self.computed, self.remaining, self.priority, self.admitted, group)
 
     def tenant(self) -> Tenant:
         return Tenant(self.id, self.priority, self.admitted)

@@ -8,6 +8,8 @@
 * A prompt that is short in all (``BURST_TOKENS``) is computed at once: cut into slices it would
   cost a third more and hold up everybody for longer in sum.
 * Without running streams, prompts share large calls.
+* Sequences with unlike adapters cannot share a call: a step is one group's (:mod:`.rotation`), and
+  what a round of all groups may spend on prompts is shared among the groups that have some.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ _TILED_CHUNKS = (512, 384, 256, 192, 128, 64)
 
 @dataclass(frozen=True, slots=True)
 class DecodeView:
-    """A sequence that gets its next token. ``depth``: tokens it holds."""
+    """A sequence that gets its next token. ``depth``: tokens it holds. ``group``: see :mod:`.rotation`."""
 
     id: int
     depth: int
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class PrefillView:
     remaining: int
     priority: int = 0
     admitted: int = 0
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +86,40 @@ class Limits:
     does not care): only then is a large slice a call of its own."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What other groups do between two turns of the one that is planned (see :mod:`.rotation`)."""
+
+    streams: int = 0
+    """Sequences that decode there, once in a round each."""
+    decode_ms: float = 0.0
+    """What that takes."""
+    prefilling: int = 0
+    """Groups with prompts, which share what a round can spare for them."""
+
+
+NOBODY_ELSE = Elsewhere()
+
+
 def plan_step(
     decodes: Sequence[DecodeView],
     prefills: Sequence[PrefillView],
     cost: StepCost,
     limits: Limits,
     free_cells: int,
+    elsewhere: Elsewhere = NOBODY_ELSE,
 ) -> Plan:
-    """The next step. The caller has seen to it that ``free_cells`` covers the decodes; chunks
-    never take more than what is left of them."""
+    """The next step. The caller has seen to it that ``free_cells`` covers the decodes, those elsewhere
+    too; chunks never take more than what is left of them."""
     plan = Plan(decodes=[view.id for view in decodes])
-    room = free_cells - len(decodes)
-    if not decodes:
+    room = free_cells - len(decodes) - elsewhere.streams
+    if not decodes and not elsewhere.streams:
         plan.chunks = _fill(prefills, min(_rows_in_time(prefills, cost, limits.rows), room))
         return plan
     if not prefills or room <= 0:
         return plan
     load = decode_load(decodes)
-    budget = target_ms(cost, load, limits) - cost.predict(load)
+    budget = _budget_ms(cost.predict(load) + elsewhere.decode_ms, limits) / (1 + elsewhere.prefilling)
     room = min(limits.rows - load.rows, room)
     mixed_room = min(TILE_ROWS - 1 - load.rows, room) if limits.tiles else room
     first = prefills[0]
@@ -108,6 +128,7 @@ def plan_step(
         _plan_short(plan, prefills, cost, load, budget, mixed_room, rows)
     else:
         _plan_long(plan, first, cost, load, budget, mixed_room, room)
+    plan.separate = plan.separate and bool(decodes)
     return plan
 
 
@@ -143,9 +164,9 @@ def decode_load(decodes: Sequence[DecodeView]) -> Load:
     return Load(len(decodes), depth, depth)
 
 
-def target_ms(cost: StepCost, load: Load, limits: Limits) -> float:
-    """What a step of these decodes may take with a chunk."""
-    return limits.itl_target_ms or AUTO_TARGET_FACTOR * cost.predict(load)
+def _budget_ms(decode_ms: float, limits: Limits) -> float:
+    """What prompts may take between two tokens of every stream, whose decodes alone take ``decode_ms``."""
+    return (limits.itl_target_ms or AUTO_TARGET_FACTOR * decode_ms) - decode_ms
 
 
 def _fill(prefills: Sequence[PrefillView], room: int) -> list[Chunk]:
