@@ -62,10 +62,19 @@ def test_the_models_file_finds_its_files_in_the_models_folder(folder: Path) -> N
         ("folder.gguf", "is a folder"),
     ],
 )
-def test_a_file_that_is_no_model_is_refused_at_start(folder: Path, model: str, words: str) -> None:
+def test_a_file_that_is_no_model_is_refused_at_start_where_it_is_all_there_is(
+    folder: Path, model: str, words: str
+) -> None:
     assert words in refusal(sources(folder, model))
-    (folder / "models.json").write_text(json.dumps({"models": {"m": {"type": "gguf", "path": model}}}))
-    assert words in refusal(sources(folder))
+
+
+@pytest.mark.parametrize("model", ["gone.gguf", "empty.gguf", "page.gguf", "owner/name"])
+def test_a_bad_file_of_the_models_file_keeps_no_other_model_from_being_served(
+    folder: Path, model: str
+) -> None:
+    listed = {"bad": {"type": "gguf", "path": model}, "good": {"type": "gguf", "path": "good.gguf"}}
+    (folder / "models.json").write_text(json.dumps({"models": listed}))
+    assert [entry.name for entry in load_catalog(sources(folder)).entries] == ["bad", "good"]
 
 
 def test_no_model_at_all_says_what_to_set(folder: Path) -> None:

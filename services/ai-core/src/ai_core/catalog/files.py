@@ -24,17 +24,19 @@ class ModelSources:
 
 
 def load_catalog(sources: ModelSources) -> Catalog:
-    """The catalog of this server; every model file in it exists and begins like a GGUF file.
+    """The catalog of this server. Models of the models file may be absent still, or broken: each of them
+    answers with its own error, and the others are served.
 
-    MODEL_PATH goes first: then this one file is served, and no models file is read.
+    MODEL_PATH goes first: then this one file is served, it begins like a GGUF file, and no models file is
+    read.
 
     Raises:
         CatalogError: with one sentence that says what to do.
     """
-    catalog = _single(sources) if sources.model_path else _registry(sources)
-    for entry in catalog.entries:
-        check_gguf(entry.path)
-    return catalog
+    if not sources.model_path:
+        return _registry(sources)
+    check_gguf(sources.model_path)
+    return _single(sources)
 
 
 def check_gguf(path: Path) -> None:
