@@ -216,8 +216,8 @@ def _largest(candidates: Sequence[_Candidate], budget: int, kind: str) -> tuple[
     if not fitting:
         least = offered[0]
         raise DoesNotFit(
-            f"None of the {len(offered)} {kind}s fits: the smallest, {least.name} ({in_words(least.size)}), "
-            f"needs about {in_words(least.memory)} of memory, and the model may take {in_words(budget)}. "
+            f"No {kind} of {len(offered)} fits: the smallest, {least.name} ({in_words(least.size)}), needs "
+            f"about {in_words(least.memory)} of memory, and the model may take {in_words(budget)}. "
             "Raise MODEL_MEMORY_BUDGET or the model's max_memory, take a smaller model, or name a file to "
             "fetch it all the same."
         )

@@ -1,0 +1,119 @@
+"""All pulls of this process: one for each model, however many ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from ai_core.catalog.hub.messages import Completed, Event, Failed, Final, Order, Planned
+from ai_core.catalog.hub.puller import Puller
+from servicekit.logging import get_logger
+
+log = get_logger(__name__)
+
+_BROKEN = Failed("failed", "Something went wrong in this server; its log tells more.")
+_CLOSED = Failed("failed", "The server is shutting down. What has come is kept.")
+
+
+async def _nothing() -> None:
+    pass
+
+
+@dataclass(slots=True)
+class _Pull:
+    """One pull under way: what was planned, and the newest event. Slow followers miss those in between."""
+
+    planned: Planned | None = None
+    newest: Event | None = None
+    number: int = 0
+    """Of the newest event, from 1."""
+    followers: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+
+    def say(self, event: Event) -> None:
+        """Everybody who waits hears it."""
+        if isinstance(event, Planned):
+            self.planned = event
+        self.newest, self.number = event, self.number + 1
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+class Pulls:
+    """Joins those who want the same, and stops a pull when nobody follows it any more."""
+
+    def __init__(self, puller: Puller, fetched: Callable[[], Awaitable[None]] = _nothing) -> None:
+        """``fetched`` is awaited when a model has come, before anybody is told."""
+        self._puller = puller
+        self._fetched = fetched
+        self._running: dict[tuple[object, ...], _Pull] = {}
+
+    @property
+    def count(self) -> int:
+        """Pulls under way."""
+        return len(self._running)
+
+    async def follow(self, order: Order) -> AsyncGenerator[Event]:
+        """What happens with a model, from now on; the last event is Completed or Failed.
+
+        A pull of the same model that is under way is joined: its plan comes first. Close the iterator to
+        stop following.
+        """
+        key = (order.folder, order.form, order.pattern, order.quantization)
+        pull = self._running.get(key) or self._start(key, order)
+        pull.followers += 1
+        try:
+            if pull.planned is not None and pull.newest is not pull.planned:
+                yield pull.planned
+            seen = 0
+            while True:
+                if pull.number == seen:
+                    await pull.changed.wait()
+                seen = pull.number
+                assert pull.newest is not None
+                yield pull.newest
+                if isinstance(pull.newest, Final):
+                    return
+        finally:
+            pull.followers -= 1
+            if not pull.followers:
+                self._forget(key, pull)
+                if pull.task is not None:
+                    pull.task.cancel()
+
+    async def close(self) -> None:
+        """End all pulls; what has come is kept."""
+        pulls = list(self._running.values())
+        self._running.clear()
+        for pull in pulls:
+            if pull.task is not None:
+                pull.task.cancel()
+            pull.say(_CLOSED)
+        await asyncio.gather(*(pull.task for pull in pulls if pull.task), return_exceptions=True)
+
+    def _start(self, key: tuple[object, ...], order: Order) -> _Pull:
+        pull = self._running[key] = _Pull()
+        pull.task = asyncio.create_task(self._run(key, order, pull))
+        return pull
+
+    async def _run(self, key: tuple[object, ...], order: Order, pull: _Pull) -> None:
+        try:
+            async with contextlib.aclosing(self._puller.events(order)) as events:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        await self._fetched()
+                    if isinstance(event, Final):
+                        # Whoever comes now looks anew.
+                        self._forget(key, pull)
+                    pull.say(event)
+        except Exception:
+            log.exception("a pull broke off", repository=order.repository)
+            self._forget(key, pull)
+            pull.say(_BROKEN)
+
+    def _forget(self, key: tuple[object, ...], pull: _Pull) -> None:
+        if self._running.get(key) is pull:
+            del self._running[key]
