@@ -6,6 +6,7 @@ nowhere else: ``StorageUnavailable``, or what the service says instead.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -117,6 +118,7 @@ class Database:
         self._clock = clock
         self._make_unavailable = unavailable
         self._pause_until = 0.0
+        self._closing: set[asyncio.Future[None]] = set()
         self.dialect = self._engine.dialect.name
         """``sqlite`` or ``postgresql``."""
 
@@ -128,7 +130,7 @@ class Database:
             StorageUnavailable: the database is down or does not answer in time.
         """
         with self._watch():
-            async with self._reading.connect() as connection:
+            async with self._connected(self._reading) as connection:
                 yield connection
 
     @asynccontextmanager
@@ -139,7 +141,7 @@ class Database:
             StorageUnavailable: the database is down or does not answer in time.
         """
         with self._watch():
-            async with self._engine.begin() as connection:
+            async with self._connected(self._engine) as connection, connection.begin():
                 yield connection
 
     async def first(self, statement: Select[Any], parameters: Mapping[str, Any]) -> RowMapping | None:
@@ -156,6 +158,27 @@ class Database:
             row: RowMapping | None = (await connection.execute(statement, parameters)).mappings().first()
             return row
 
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """A connection that is given back whenever its user is cancelled, also while it is being made:
+        there, SQLAlchemy would lose it."""
+        opening = asyncio.ensure_future(engine.connect().start())
+        try:
+            connection = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._give_back)
+            raise
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())
+
+    def _give_back(self, opened: asyncio.Future[AsyncConnection]) -> None:
+        if not opened.cancelled() and opened.exception() is None:
+            closing = asyncio.ensure_future(opened.result().close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
     def _watch(self) -> _Watch:
         return _Watch(self)
 
@@ -170,6 +193,8 @@ class Database:
         """Close all connections."""
         if self._at_once is not None:
             self._at_once.close()
+        if self._closing:
+            await asyncio.wait(self._closing)
         await self._engine.dispose()
 
     def _unavailable(self) -> Exception:
