@@ -46,7 +46,7 @@ lint: .setup-test  ## ruff, import-linter, mypy --strict
 	@$(BIN)/ruff format --check --output-format concise . || { echo "make format repairs this."; exit 1; }
 	@$(BIN)/lint-imports --no-logo
 	@failed=0; for member in $(TYPED); do \
-	    $(BIN)/mypy --no-error-summary $$member || failed=1; \
+	    MYPY_NUM_WORKERS=2 $(BIN)/mypy --no-error-summary $$member || failed=1; \
 	done; exit $$failed
 	@echo "mypy: no issues"
 
