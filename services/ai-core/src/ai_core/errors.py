@@ -80,6 +80,12 @@ class EngineUnavailable(NeoError):
     code = "engine_unavailable"
 
 
+class ModelBusy(NeoError):
+    """The model is answering, and what was asked would break that off."""
+
+    code = "model_busy"
+
+
 class DeadlineExceeded(NeoError):
     """The request waited longer than its deadline allows."""
 

@@ -56,6 +56,7 @@ STATUS: dict[type[errors.NeoError], int] = {
     MethodNotAllowed: 405,
     BodyTooSlow: 408,
     errors.SessionBusy: 409,
+    errors.ModelBusy: 409,
     BodyTooLarge: 413,
     UnsupportedMediaType: 415,
     errors.Overloaded: 429,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
+from ai_core.engine.backends.port import Restful
 from ai_core.engine.backends.registry import load
 from ai_core.engine.chat.abilities import Abilities
 from ai_core.engine.chat.template import BadTemplate, ChatTemplate
@@ -74,6 +75,7 @@ def serve(wire: Wire, config: EngineConfig) -> int:
         send=wire.send,
         resident_bytes=resident_bytes,
     )
+    host.coalesces &= config.coalescing
     wire.watch(compiler.fileno(), host.take_compiled)
     try:
         Loop(wire, host, time.monotonic).run()
@@ -136,6 +138,7 @@ def _ready(loaded: Loaded, template: ChatTemplate | None, *, seconds: float) -> 
         prefix=capabilities.prefix,
         missing=sorted(capabilities.missing),
         adapters=list(capabilities.adapters),
+        can_rest=isinstance(loaded.backend, Restful),
         load_seconds=seconds,
         weights_bytes=loaded.weights_bytes,
     )

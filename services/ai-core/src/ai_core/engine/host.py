@@ -18,6 +18,7 @@ from ai_core.engine.backends.port import (
     Backend,
     Chances,
     Constraint,
+    Restful,
     Sequence,
     StepResult,
     Vocabulary,
@@ -26,6 +27,7 @@ from ai_core.engine.chat.reply import Said
 from ai_core.engine.coalescing import Coalescer, WaitFor
 from ai_core.engine.constraints.bad_grammar import BadGrammar
 from ai_core.engine.constraints.port import Compiler
+from ai_core.engine.free_memory import give_memory_back
 from ai_core.engine.intake import Intake, Prompt, grammar_refused
 from ai_core.engine.messages import (
     Accepted,
@@ -38,6 +40,8 @@ from ai_core.engine.messages import (
     Message,
     Read,
     Refused,
+    Rest,
+    Rested,
     SetThreads,
     Stats,
     Step,
@@ -132,6 +136,9 @@ class Host:
         self._running: set[int] = set()
         self._ended_early: list[Finished] = []
         self._counters = _Counters()
+        self.coalesces = self._capabilities.prefix != "none"
+        """Whether requests wait for a prefix that another one is computing. A backend that does not report
+        how far it is has the prefix when the other one's first token is out."""
 
     @property
     def busy(self) -> bool:
@@ -149,6 +156,8 @@ class Host:
                 self._backend.set_threads(decode, batch)
             case LoadAdapter():
                 self._adapters.load(message)
+            case Rest():
+                self._rest()
             case UnloadAdapter():
                 requests = (*self._requests.values(), *self._compiling.values())
                 self._adapters.unload(message, (request.submit.adapter for request in requests))
@@ -203,6 +212,15 @@ class Host:
             evictions=backend.evictions,
             resident_bytes=self._resident_bytes(),
         )
+
+    def _rest(self) -> None:
+        idle = not self.busy and not self._compiling
+        if idle and isinstance(self._backend, Restful):
+            self._backend.rest()
+            give_memory_back()
+            self._send(Rested(done=True))
+        else:
+            self._send(Rested(done=False))
 
     # --- arriving ---------------------------------------------------------------------------------
 
@@ -274,7 +292,7 @@ class Host:
         return any(self._requests[request_id].submit.alone for request_id in self._running)
 
     def _waits_for_a_prefix(self, waiting: Waiting, now: float) -> bool:
-        if not self._capabilities.reports_prefix:
+        if not self.coalesces:
             return False
         request = self._requests[waiting.id]
         tokens, namespace = request.prompt.tokens, request.namespace
@@ -320,6 +338,8 @@ class Host:
 
     def _relay(self, result: StepResult, out: _Outgoing) -> None:
         now = self._clock()
+        for request_id, reused in result.reused:
+            self._reused(request_id, reused)
         for request_id, ready in result.prefix_ready:
             self._prefix_ready(request_id, ready)
         reasons: dict[int, FinishReason] = dict(result.finished)
@@ -333,6 +353,12 @@ class Host:
         for request_id, message in result.lost_grammar:
             lost = grammar_refused(self._forget(request_id).submit, BadGrammar(message))
             out.failed.append(Failed(request_id, "grammar_too_complex", lost.message, lost.parameter))
+
+    def _reused(self, request_id: int, reused: int) -> None:
+        request = self._requests.get(request_id)
+        if request is not None:
+            self._counters.prefix_hits += reused - request.cached
+            request.cached = reused
 
     def _prefix_ready(self, request_id: int, ready: int) -> None:
         request = self._requests.get(request_id)

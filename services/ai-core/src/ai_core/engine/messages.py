@@ -88,6 +88,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How keys and values are stored: ``f16``, ``bf16``, or ``auto``."""
     kernels: str = "auto"
     """``auto``: our own kernels where they run; ``ggml``: only ggml's."""
+    converted_models: str = ""
+    """A folder where models are kept in the form that the backend computes with (OpenVINO), once they were
+    brought into it; empty: none is kept, and each load does it again."""
+    precision: Literal["auto", "f32"] = "auto"
+    """What OpenVINO computes in: what the processor is fastest with, or F32, to compare outputs."""
+    prefill_chunk: int = 0
+    """Tokens of one step, those of running streams among them (OpenVINO); 0: the default."""
+    coalescing: bool = True
+    """Whether requests wait for a prefix that another one is computing; off to measure what that is worth."""
     pause_bytes: int = 512 * 1024 * 1024
     """RAM for the state of paused sequences."""
     kind: Literal["auto", "generation", "embedding"] = "auto"
@@ -239,11 +248,16 @@ class UnloadAdapter(Message, frozen=True, tag="unload_adapter"):
     name: str
 
 
+class Rest(Message, frozen=True, tag="rest"):
+    """Give back the memory of keys and values, and keep the weights, if nobody is being answered. Answered by
+    :class:`Rested`. The next request takes the memory again, by itself."""
+
+
 class Shutdown(Message, frozen=True, tag="shutdown"):
     """End the process now; what is running is lost."""
 
 
-ToEngine = Submit | Cancel | SetThreads | LoadAdapter | UnloadAdapter | Shutdown
+ToEngine = Submit | Cancel | SetThreads | LoadAdapter | UnloadAdapter | Rest | Shutdown
 
 
 class Loading(Message, frozen=True, tag="loading"):
@@ -275,6 +289,8 @@ class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """What requests may not ask of this engine, by the names of ``backends.port.Feature``."""
     adapters: list[str] = []
     """LoRA adapters that requests may name."""
+    can_rest: bool = False
+    """:class:`Rest` gives memory back."""
     kind: Literal["generation", "embedding"] = "generation"
     dimensions: int = 0
     """Length of an embedding model's vectors."""
@@ -320,6 +336,13 @@ class AdapterReply(Message, frozen=True, kw_only=True, tag="adapter_reply"):
     problem: Literal["", "unusable", "unknown", "busy", "not_supported"] = ""
     """Empty: it is done."""
     message: str = ""
+
+
+class Rested(Message, frozen=True, tag="rested"):
+    """What became of :class:`Rest`."""
+
+    done: bool
+    """False: there is work, or nothing to give back."""
 
 
 class Alternative(msgspec.Struct, frozen=True, array_like=True):
@@ -435,7 +458,9 @@ class Heartbeat(Message, frozen=True, tag="heartbeat"):
     stats: Stats
 
 
-FromEngine = Loading | Ready | LoadFailed | Read | Accepted | Refused | AdapterReply | Step | Heartbeat
+FromEngine = (
+    Loading | Ready | LoadFailed | Read | Accepted | Refused | AdapterReply | Rested | Step | Heartbeat
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _to_engine: msgspec.msgpack.Decoder[ToEngine] = msgspec.msgpack.Decoder(ToEngine)
@@ -490,3 +515,27 @@ class FrameReader:
             start = end
         del self._buffer[:start]
         return bodies
+
+
+class Quantize(msgspec.Struct, frozen=True):
+    """To the process that quantizes (``python -m ai_core.engine.quantizer``), as a line of JSON."""
+
+    source: str
+    target: str
+    file_type: int
+    """llama.cpp's ``llama_ftype``."""
+    threads: int = 0
+    """0: all cores."""
+
+
+class QuantizeProgress(msgspec.Struct, frozen=True, tag="progress"):
+    """From there, as lines of JSON."""
+
+    tensor: int
+    tensors: int
+
+
+class QuantizeEnd(msgspec.Struct, frozen=True, tag="end"):
+    """The last line. ``problem`` is empty when the file is written."""
+
+    problem: str = ""

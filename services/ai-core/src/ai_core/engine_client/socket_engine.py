@@ -7,6 +7,7 @@ import itertools
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,8 @@ from ai_core.engine.messages import (
     Read,
     Ready,
     Refused,
+    Rest,
+    Rested,
     SetThreads,
     Shutdown,
     Stats,
@@ -81,6 +84,7 @@ class SocketEngine:
         self._in_flight: dict[int, InFlight] = {}
         self._ready: Ready | None = None
         self._stats = Stats()
+        self._resting: asyncio.Future[bool] | None = None
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -113,6 +117,15 @@ class SocketEngine:
     def apply_threads(self, decode: int, batch: int) -> None:
         """As :meth:`set_threads`, which has nothing to wait for here."""
         self._say(SetThreads(decode, batch))
+
+    async def rest(self) -> bool:
+        """Ask the engine to give back what it can while nobody is answered. Whether it has."""
+        if self._resting is None or self._resting.done():
+            self._resting = asyncio.get_running_loop().create_future()
+            self._say(Rest())
+        signs: set[asyncio.Future[Any]] = {self._resting, self.lost}
+        await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        return self._resting.done() and self._resting.result()
 
     def shut_down(self) -> None:
         """Ask the engine to end."""
@@ -171,6 +184,15 @@ class SocketEngine:
                     in_flight.accept(message.prompt_tokens)
             case Refused():
                 self._fail(message.id, _refusal(message))
+            case _:
+                self._receive_of_model(message)
+
+    def _receive_of_model(self, message: FromEngine) -> None:
+        """What concerns no single request."""
+        match message:
+            case Rested(done=done):
+                if self._resting is not None and not self._resting.done():
+                    self._resting.set_result(done)
             case Loading():
                 self.load_progress = message.progress
             case Ready() | LoadFailed():

@@ -33,6 +33,7 @@ class EngineKeeper:
         state: ``restarting`` lasts from an end until the next process is ready.
         life: the process of now, if there is one.
         restarts: processes that ended without being asked to, by cause.
+        config: how the next process is started.
         threads: (decode, batch) for the process of now and all later ones, if set.
     """
 
@@ -46,19 +47,21 @@ class EngineKeeper:
         patience: Patience = Patience(),
         policy: RestartPolicy = RestartPolicy(),
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """``judge`` hears of each end before anybody else, and returns what becomes of the requests,
-        counted for the log."""
+        counted for the log. ``on_change`` is called after each change of ``state``."""
         self.state: State = "stopped"
+        self.config = config
         self.life: EngineLife | None = None
         self.restarts: Counter[Cause] = Counter()
         self.threads: tuple[int, int] | None = None
         self._model = model
-        self._config = config
         self._spawner = spawner
         self._judge = judge
         self._patience = patience
         self._clock = clock
+        self._on_change = on_change
         self._backoff = Backoff(policy)
         self._load_seconds = _FIRST_LOAD_GUESS
         self._next_start = 0.0
@@ -74,10 +77,8 @@ class EngineKeeper:
         Raises:
             EngineUnavailable: closed, or parked and not yet to be tried again.
         """
-        if self._closed:
-            raise unavailable.closed(self._model)
-        if self.state == "parked" and self._clock() < self._next_start:
-            raise self._not_serving()
+        if (refusal := self.refusal) is not None:
+            raise refusal
         if self.state in {"stopped", "parked"}:
             self._enter("loading")
             self._closing = asyncio.get_running_loop().create_future()
@@ -100,13 +101,38 @@ class EngineKeeper:
             raise self._not_serving()
         return self.life
 
-    async def close(self) -> None:
-        """End the process, within ``Patience.shutdown``, and start no other."""
-        self._closed = True
+    @property
+    def refusal(self) -> EngineUnavailable | None:
+        """What :meth:`start` would raise now."""
+        if self._closed:
+            return unavailable.closed(self._model)
+        if self.state == "parked" and self._clock() < self._next_start:
+            return self._not_serving()
+        return None
+
+    def delay(self) -> EngineUnavailable | None:
+        """How far the next process is; None: it serves, or nobody has started one."""
+        return self._not_serving() if self.state in {"loading", "restarting"} else None
+
+    def configure(self, config: EngineConfig) -> None:
+        """Start the next process in this way. What made the old way fail is forgotten."""
+        self.config = config
+        self._backoff = Backoff(self._backoff.policy)
+        self._next_start = 0.0
+
+    async def unload(self) -> None:
+        """End the process, within ``Patience.shutdown``; :meth:`start` begins anew. What runs in it fails."""
         if self._closing is not None and not self._closing.done():
             self._closing.set_result(None)
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self.state != "parked":
+            self._enter("stopped")
+
+    async def close(self) -> None:
+        """End the process, as :meth:`unload` does, and start no other."""
+        self._closed = True
+        await self.unload()
         self._enter("stopped")
 
     async def _wait(self, patience: float) -> None:
@@ -119,11 +145,14 @@ class EngineKeeper:
             return
 
     def _enter(self, state: State) -> None:
+        changed = state != self.state
         self.state = state
         if state in {"loading", "restarting"}:
             self._settled.clear()
         else:
             self._settled.set()
+        if changed:
+            self._on_change()
 
     async def _keep(self, closing: asyncio.Future[None]) -> None:
         while not closing.done():
@@ -134,7 +163,7 @@ class EngineKeeper:
 
     async def _one_life(self, closing: asyncio.Future[None]) -> None:
         try:
-            life = await EngineLife.begin(self._spawner, self._config, self._patience, self._clock)
+            life = await EngineLife.begin(self._spawner, self.config, self._patience, self._clock)
         except OSError as error:
             self._conclude(Ending(None, Cause.CRASHED, None, 0.0, str(error)))
             return

@@ -129,6 +129,9 @@ class EngineLife:
         return self._watchdog.hangs(self._clock(), self.engine.last_frame, timeout)
 
     async def _shut_down(self) -> Ending:
+        if self._ready_at is None:
+            # It hears nothing while it loads, and has nothing to lose.
+            self._process.kill()
         self.engine.shut_down()
         await asyncio.wait({self.engine.lost}, timeout=self._patience.shutdown)
         if not self.engine.lost.done():

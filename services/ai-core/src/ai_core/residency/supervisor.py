@@ -11,7 +11,7 @@ import msgspec
 
 from ai_core.engine.messages import EngineConfig, Finished, Ready, Stats, Submit
 from ai_core.engine_client.answer import EngineLost
-from ai_core.errors import DeadlineExceeded
+from ai_core.errors import DeadlineExceeded, EngineUnavailable
 from ai_core.residency import unavailable
 from ai_core.residency.answer import Placed, SupervisedAnswer
 from ai_core.residency.backoff import RestartPolicy
@@ -41,19 +41,33 @@ class SupervisedEngine:
         restart_policy: RestartPolicy = RestartPolicy(),
         quarantine: Quarantine | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """``model`` is its name for messages and logs."""
+        """``model`` is its name for messages and logs; ``on_change`` is called after each change of
+        ``state``."""
         self.model = model
         self._clock = clock
         self._suspects = Suspects(model, Quarantine() if quarantine is None else quarantine, clock)
         self._keeper = EngineKeeper(
-            model, config, spawner, self._judge, patience=patience, policy=restart_policy, clock=clock
+            model,
+            config,
+            spawner,
+            self._judge,
+            patience=patience,
+            policy=restart_policy,
+            clock=clock,
+            on_change=on_change,
         )
 
     @property
     def state(self) -> State:
         """``restarting`` lasts from an end until the next process is ready."""
         return self._keeper.state
+
+    @property
+    def refusal(self) -> EngineUnavailable | None:
+        """What a request would be told at once: parked, or closed."""
+        return self._keeper.refusal
 
     @property
     def load_progress(self) -> float:
@@ -107,9 +121,36 @@ class SupervisedEngine:
         return SupervisedAnswer(await self._place(request, deadline), replace, self._note_finished)
 
     async def set_threads(self, decode: int, batch: int) -> None:
+        self.apply_threads(decode, batch)
+
+    def apply_threads(self, decode: int, batch: int) -> None:
+        """As :meth:`set_threads`, which has nothing to wait for here."""
         self._keeper.threads = (decode, batch)
         if self._keeper.life is not None:
-            await self._keeper.life.engine.set_threads(decode, batch)
+            self._keeper.life.engine.apply_threads(decode, batch)
+
+    def delay(self) -> EngineUnavailable | None:
+        """What to tell somebody who does not want to wait any longer; None: there is a process that serves,
+        or none at all."""
+        return self._keeper.delay()
+
+    async def rest(self) -> bool:
+        """Let the engine give back what it can while nobody is answered. Whether it has."""
+        life = self._keeper.life
+        return life is not None and await life.engine.rest()
+
+    @property
+    def config(self) -> EngineConfig:
+        """How the next process is started."""
+        return self._keeper.config
+
+    def configure(self, config: EngineConfig) -> None:
+        """Start the next process in this way; the one of now stays as it is."""
+        self._keeper.configure(config)
+
+    async def unload(self) -> None:
+        """End the process; the next request starts another one. What runs in it fails."""
+        await self._keeper.unload()
 
     async def close(self) -> None:
         await self._keeper.close()

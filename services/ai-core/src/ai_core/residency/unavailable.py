@@ -37,6 +37,33 @@ def loading(model: str, progress: float, elapsed: float) -> EngineUnavailable:
     )
 
 
+def no_room(model: str, wait: float) -> EngineUnavailable:
+    """The caller's patience ended before others made room. Who they are is not this caller's business."""
+    wait = _whole(min(wait, _LONGEST_WAIT))
+    return EngineUnavailable(
+        f"The model '{model}' waits for memory that other models use now. Try again in {wait:.0f} s.",
+        code="no_room",
+        retry_after=wait,
+    )
+
+
+def too_large(model: str, needs: int, room: int, why: str) -> EngineUnavailable:
+    """The model can never be loaded as this server is configured; there is no point in trying again.
+
+    ``why`` says what bounds the room.
+    """
+    return EngineUnavailable(
+        f"The model '{model}' needs about {in_gigabytes(needs)} of memory, and {why} {in_gigabytes(room)}. "
+        "Take a smaller quantization or a shorter context, or give it more memory.",
+        code="model_too_large",
+    )
+
+
+def in_gigabytes(size: int) -> str:
+    """``1.53 GB``; 1 GB is 10⁹ bytes."""
+    return f"{size / 1e9:.2f} GB"
+
+
 def restarting(model: str, wait: float) -> EngineUnavailable:
     """Between two processes."""
     wait = _whole(wait)

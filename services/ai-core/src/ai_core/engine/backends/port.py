@@ -10,7 +10,7 @@ coalescing of common prefixes, stands above this port, in ``engine.order`` and
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ai_core.engine.messages import Sampling
 from ai_core.engine.tokens import Tokens
@@ -22,6 +22,7 @@ __all__ = [
     "Chances",
     "Constraint",
     "ConstraintFailed",
+    "Restful",
     "Sequence",
     "StepResult",
     "Tokens",
@@ -122,6 +123,9 @@ class StepResult:
     """(sequence id, reason): its grammar cannot be followed any further."""
     prefix_ready: list[tuple[int, int]] = field(default_factory=list)
     """(sequence id, n): the first n prompt tokens of this sequence can be shared from now on."""
+    reused: list[tuple[int, int]] = field(default_factory=list)
+    """(sequence id, n): n prompt tokens were held already. For backends that know only now how many, and
+    could but estimate when the sequence was submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,15 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+
+
+@runtime_checkable
+class Restful(Protocol):
+    """A backend that can give back what it holds for sequences while there are none."""
+
+    def rest(self) -> None:
+        """Give the memory of keys and values back; cached prefixes are forgotten. Called without any
+        sequence; ``submit`` takes the memory again."""
 
 
 class Vocabulary(Protocol):

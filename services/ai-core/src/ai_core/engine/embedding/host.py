@@ -23,6 +23,8 @@ from ai_core.engine.messages import (
     LoadAdapter,
     Message,
     Refused,
+    Rest,
+    Rested,
     SetThreads,
     Stats,
     Step,
@@ -111,6 +113,8 @@ class EmbeddingHost:
                 self._cancel(request_id)
             case SetThreads(batch=batch):
                 self._embedder.set_threads(batch)
+            case Rest():
+                self._send(Rested(done=False))
             case LoadAdapter(id=id_) | UnloadAdapter(id=id_):
                 text = "an embedding model takes no adapters"
                 self._send(AdapterReply(id=id_, adapters=[], problem="not_supported", message=text))

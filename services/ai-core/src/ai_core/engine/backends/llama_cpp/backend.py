@@ -101,6 +101,7 @@ class LlamaCppBackend:
         return self._cache.held(namespace, prompt)
 
     def submit(self, sequence: Sequence) -> int:
+        self._context.wake()
         sampling = sequence.sampling
         if sequence.adapter:
             self.adapters.prepare(sequence.adapter)
@@ -122,6 +123,12 @@ class LlamaCppBackend:
         if not any(running.paused for running in self._sequences.values()):
             self._tenancy.admit(self._sequences)
         return self._sequences[sequence.id].computed
+
+    def rest(self) -> None:
+        """See ``backends.port.Restful``."""
+        self.adapters.use("")
+        self._cache.make_room(self._context.cells)
+        self._context.rest()
 
     def prioritise(self, sequence_id: int, priority: int) -> None:
         running = self._sequences.get(sequence_id)

@@ -66,15 +66,35 @@ class Context:
         params.kv_unified = True
         params.swa_full = True
         params.no_perf = True
-        pointer = lib.llama_init_from_model(model.pointer, params)
-        if pointer is None:
-            raise ModelError(f"llama.cpp could not create a context of {settings.kv_cells} cells")
-        self.pointer = pointer
+        self._model = model
+        self._params = params
+        self.pointer = pointer = self._make()
         self.cells = int(lib.llama_n_ctx(pointer))
         if lib.llama_n_ctx_seq(pointer) != self.cells:
             raise ModelError("llama.cpp did not create a cache that all sequences share")
         self._memory = lib.llama_get_memory(pointer)
         self._vocabulary = model.vocabulary_size
+
+    def rest(self) -> None:
+        """Give all its memory back. Nothing but :meth:`wake`, :meth:`set_threads` and :meth:`close` may be
+        called next."""
+        self.close()
+
+    def wake(self) -> None:
+        """Take the memory again, with nothing in the cache and no adapter. Without effect when awake.
+
+        Raises:
+            ModelError: there was not enough memory.
+        """
+        if self.pointer is None:
+            self.pointer = self._make()
+            self._memory = lib.llama_get_memory(self.pointer)
+
+    def _make(self) -> Any:
+        pointer = lib.llama_init_from_model(self._model.pointer, self._params)
+        if pointer is None:
+            raise ModelError(f"llama.cpp could not create a context of {self._params.n_ctx} cells")
+        return pointer
 
     def decode(self, batch: RowBatch) -> None:
         """Compute a batch.
@@ -144,7 +164,9 @@ class Context:
             raise DecodeError(f"llama_set_adapters_lora returned {status}")
 
     def set_threads(self, decode: int, batch: int) -> None:
-        lib.llama_set_n_threads(self.pointer, decode, batch)
+        self._params.n_threads, self._params.n_threads_batch = decode, batch
+        if self.pointer is not None:
+            lib.llama_set_n_threads(self.pointer, decode, batch)
 
     def close(self) -> None:
         if self.pointer is not None:
