@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder, Loader
 from ai_core.engine.messages import EngineConfig
+
+
+@contextmanager
+def _optional(command: str) -> Iterator[None]:
+    """Around the import of a backend whose packages are an extra that ``command`` installs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise CannotLoad(
+            f"this model needs the package {error.name}: run `{command}` to install it"
+        ) from error
 
 
 def _llama_cpp(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:
@@ -22,7 +34,34 @@ def _scripted(config: EngineConfig, on_progress: Callable[[float], None]) -> Loa
     return Loaded(backend, vocabulary, "answers at once, without a model")
 
 
-LOADERS: dict[str, Loader] = {"llama_cpp": _llama_cpp, "scripted": _scripted}
+def _openvino(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    with _optional("make openvino"):
+        from ai_core.engine.backends.openvino.load import load
+
+    return load(config, on_progress)
+
+
+def _transformers(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    with _optional("make transformers"):
+        from ai_core.engine.backends.transformers.load import load
+
+    return load(config, on_progress)
+
+
+def _onnxruntime(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    with _optional("make onnx"):
+        from ai_core.engine.backends.onnxruntime.load import load
+
+    return load(config, on_progress)
+
+
+LOADERS: dict[str, Loader] = {
+    "llama_cpp": _llama_cpp,
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+    "scripted": _scripted,
+    "transformers": _transformers,
+}
 
 
 def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:

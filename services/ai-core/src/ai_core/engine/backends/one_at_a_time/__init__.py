@@ -1,0 +1,1 @@
+"""The frame for engines that compute one sequence at a time."""

@@ -1,0 +1,1 @@
+"""ONNX through onnxruntime-genai, one sequence at a time."""
