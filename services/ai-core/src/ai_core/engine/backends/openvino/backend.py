@@ -1,0 +1,227 @@
+"""OpenVINO GenAI's ``ContinuousBatchingPipeline`` behind the backend port.
+
+The pipeline schedules, keeps the paged cache and computes; it is always asked for the likeliest tokens. What
+tokens those are is decided here: a node in the graph (``steering``) shows us the logits of every row before
+the pipeline looks at them. So sampling, grammars, biases and probabilities mean the same as with llama.cpp,
+and a request's seed does not depend on who else is in the batch.
+
+Traps of the pipeline that this module keeps away from: it has no grammar of its own to choke on; ids are
+known to be in the vocabulary; request ids are counted here, so none comes twice; no prompt is longer than
+the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import openvino as ov
+import openvino_genai as genai
+
+from ai_core.engine.backends.logits import Logits
+from ai_core.engine.backends.openvino.choosing import Chooser, is_plain_greedy
+from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
+from ai_core.engine.backends.openvino.marking import InputIds, marked, plain
+from ai_core.engine.backends.openvino.rows import Positions, Segment, Unreadable, read_batch
+from ai_core.engine.backends.openvino.running import Running
+from ai_core.engine.backends.openvino.steering import conducted
+from ai_core.engine.backends.port import (
+    BackendStats,
+    Capabilities,
+    ConstraintFailed,
+    Feature,
+    Sequence,
+    StepResult,
+    Tokens,
+)
+
+
+class OpenVinoBackend:
+    """See ``backends.port.Backend`` for the contract.
+
+    Args:
+        pipeline: over a prepared graph (``graph.prepare``), with a cache of ``kv_cells`` tokens.
+        vocabulary: tokens that the model has logits for.
+        ends: tokens that end an answer.
+        context_length: most tokens in one sequence.
+        max_sequences: how many may run at once.
+        kv_cells: tokens that the cache has room for.
+    """
+
+    def __init__(
+        self,
+        pipeline: genai.ContinuousBatchingPipeline,
+        *,
+        vocabulary: int,
+        ends: frozenset[int],
+        context_length: int,
+        max_sequences: int,
+        kv_cells: int,
+    ) -> None:
+        self._pipeline: genai.ContinuousBatchingPipeline | None = pipeline
+        self._vocabulary = vocabulary
+        self._ends = ends
+        self._context_length = context_length
+        self._max_sequences = max_sequences
+        self._blocks = kv_cells // BLOCK
+        self._held = HeldPrefixes(self._blocks)
+        self._sequences: dict[int, Running] = {}
+        self._request_ids = itertools.count(1)
+        self._segments: list[Segment] = []
+        self._missing: frozenset[Feature] = frozenset({"adapter"})
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            name="OpenVINO",
+            prefix="any",
+            reports_prefix=True,
+            context_length=self._context_length,
+            max_sequences=self._max_sequences,
+            kv_cells=self._blocks * BLOCK,
+            vocabulary=self._vocabulary,
+            missing=self._missing,
+        )
+
+    def count(self, prompt: Tokens, namespace: str) -> int:
+        return self._held.count(namespace, prompt)
+
+    def submit(self, sequence: Sequence) -> int:
+        chooser = None if is_plain_greedy(sequence) else Chooser(sequence, self._ends)
+        ids = marked(sequence.prompt, sequence.namespace, self._vocabulary)
+        config = self._generation_config(sequence)
+        handle = self._running_pipeline.add_request(next(self._request_ids), ov.Tensor(ids), config)
+        self._sequences[sequence.id] = Running(sequence, handle, chooser)
+        return self.count(sequence.prompt, sequence.namespace)
+
+    def prioritise(self, sequence_id: int, priority: int) -> None:
+        """The pipeline knows no priorities: whoever was submitted first is computed first."""
+
+    def cancel(self, sequence_id: int) -> None:
+        running = self._sequences.get(sequence_id)
+        if running is not None:
+            self._end(running)
+            running.handle.cancel()
+
+    def step(self) -> StepResult:
+        result = StepResult()
+        self._segments = []
+        with conducted(self._choose):
+            self._running_pipeline.step()
+        for segment in self._segments:
+            self._computed(segment, result)
+        for running in list(self._sequences.values()):
+            self._relay(running, result)
+        return result
+
+    def set_threads(self, decode: int, batch: int) -> None:
+        """OpenVINO takes its number of threads when it compiles a model; it stays as it is."""
+
+    def stats(self) -> BackendStats:
+        running = len(self._sequences)
+        wanted = sum(-(-(one.known + 1 - one.reused) // BLOCK) for one in self._sequences.values())
+        cached = max(0, min(len(self._held), self._blocks - wanted))
+        # Whoever comes when the cache is full would only push somebody out, to be computed again.
+        free = self._max_sequences - running if wanted < self._blocks else 0
+        return BackendStats(
+            running=running,
+            free_sequences=free,
+            kv_cells_used=min(self._blocks, wanted + cached) * BLOCK,
+            kv_cells_cached=cached * BLOCK,
+        )
+
+    def close(self) -> None:
+        for running in list(self._sequences.values()):
+            self.cancel(running.id)
+        self._pipeline = None
+
+    @property
+    def _running_pipeline(self) -> genai.ContinuousBatchingPipeline:
+        assert self._pipeline is not None, "used after close"
+        return self._pipeline
+
+    def _generation_config(self, sequence: Sequence) -> genai.GenerationConfig:
+        config = genai.GenerationConfig()
+        config.max_new_tokens = sequence.max_tokens
+        config.ignore_eos = sequence.sampling.ignore_eos
+        # Without a token that ends, one that no model says: the pipeline wants one.
+        ends = self._ends or frozenset({self._vocabulary})
+        config.eos_token_id = min(ends)
+        config.stop_token_ids = set(ends)
+        return config
+
+    def _choose(self, logits: Logits, ids: InputIds, positions: Positions) -> Mapping[int, int]:
+        """Called by the graph, in the middle of a step."""
+        tokens = plain(ids, self._vocabulary)
+        self._segments = read_batch(tokens, positions, self._sequences.values())
+        sampled = [self._sequences[segment.id] for segment in self._segments if segment.sampled]
+        if len(sampled) != len(logits):
+            raise Unreadable(f"{len(logits)} rows of logits for {len(sampled)} sequences")
+        chosen: dict[int, int] = {}
+        for row, running in enumerate(sampled):
+            if running.chooser is None:
+                continue
+            try:
+                running.chosen, running.chances = running.chooser.choose(logits[row])
+                chosen[row] = running.chosen
+            except ConstraintFailed as error:
+                running.lost = str(error)
+        return chosen
+
+    def _computed(self, segment: Segment, result: StepResult) -> None:
+        """Part of a prompt is in the cache now."""
+        running = self._sequences[segment.id]
+        prompt = running.sequence.prompt
+        if running.next is None:
+            running.reused = segment.start
+            result.reused.append((running.id, min(segment.start, len(prompt))))
+        if segment.start < len(prompt):
+            ready = min(segment.end, len(prompt))
+            self._held.computed(running.sequence.namespace, prompt[:ready])
+            result.prefix_ready.append((running.id, ready))
+        running.next = segment.end
+
+    def _relay(self, running: Running, result: StepResult) -> None:
+        if running.lost:
+            result.lost_grammar.append((running.id, running.lost))
+            self.cancel(running.id)
+            return
+        while running.handle.can_read():
+            for output in running.handle.read().values():
+                for token in output.generated_ids:
+                    self._token(running, int(token), result)
+            if running.id not in self._sequences:
+                return
+        if running.handle.get_status() != genai.GenerationStatus.RUNNING:
+            self._ended(running, result)
+
+    def _token(self, running: Running, token: int, result: StepResult) -> None:
+        if running.chooser is not None and token != running.chosen:
+            raise RuntimeError("OpenVINO took another token than the one that was chosen for this sequence")
+        sequence = running.sequence
+        if token in self._ends and not sequence.sampling.ignore_eos:
+            result.finished.append((running.id, "stop"))
+            self._end(running)
+            return
+        running.generated.append(token)
+        result.tokens.append((running.id, token))
+        if running.chances is not None:
+            result.chances[running.id] = running.chances
+        if sequence.constraint is not None and sequence.constraint.complete:
+            result.finished.append((running.id, "stop"))
+            self.cancel(running.id)
+        elif len(running.generated) >= sequence.max_tokens or running.known >= self._context_length:
+            result.finished.append((running.id, "length"))
+            self.cancel(running.id)
+
+    def _ended(self, running: Running, result: StepResult) -> None:
+        """The pipeline gave it up, and it is not at its end."""
+        result.failed.append((running.id, "OpenVINO had no room for it in its cache"))
+        self._end(running)
+
+    def _end(self, running: Running) -> None:
+        """Whatever the reason: its computed tokens stay as a cached prefix."""
+        del self._sequences[running.id]
+        if running.next is not None:
+            self._held.computed(
+                running.sequence.namespace, running.tokens(0, min(running.next, running.known))
+            )

@@ -1,0 +1,170 @@
+"""From an engine's configuration to an OpenVINO backend."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import openvino as ov
+import openvino_genai as genai
+
+from ai_core.engine.backends.hf_vocabulary import HfVocabulary, read_json
+from ai_core.engine.backends.hf_vocabulary import vocabulary_of as vocabulary_of_folder
+from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.openvino.backend import OpenVinoBackend
+from ai_core.engine.backends.openvino.gguf_metadata import BadFile, read_gguf
+from ai_core.engine.backends.openvino.gguf_vocabulary import vocabulary_of
+from ai_core.engine.backends.openvino.graph import vocabulary_size
+from ai_core.engine.backends.openvino.held import BLOCK
+from ai_core.engine.backends.openvino.prepare import MODEL_FILE
+from ai_core.engine.backends.openvino.prepared import prepared
+from ai_core.engine.backends.openvino.shapes import WEIGHTS, unsupported
+from ai_core.engine.backends.openvino.steering import Steering
+from ai_core.engine.messages import EngineConfig
+
+DEFAULT_CONTEXT = 8_192
+"""Longest context that is taken unasked."""
+DEFAULT_CELLS_PER_SEQUENCE = 1_024
+DEFAULT_CHUNK = 32
+"""Tokens in a step, those of running streams among them. OpenVINO takes it when a model is loaded: with 32,
+streams feel a long prompt at three to four times their own step, with 64 at six times; a prompt alone is
+read at three quarters of the rate that 256 would give."""
+_PREPARED = 0.6
+"""Share of the time of a first load after which the model is prepared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a model's files say of it."""
+
+    path: Path
+    vocabulary: HfVocabulary
+    trained_context: int
+    description: str
+    parameters: int
+    size: int
+    """Bytes of the weights on the disk."""
+
+
+def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    """Prepare the model if that was not done before, and compile it.
+
+    The precision is the processor's favourite one (BF16 where it has it), unless the configuration says F32.
+
+    Raises:
+        CannotLoad: the model or the configuration cannot be served.
+    """
+    if config.device not in ("auto", "cpu"):
+        raise CannotLoad(
+            f"device '{config.device}' is not served by this backend: OpenVINO computes on the CPU here"
+        )
+    if config.kind == "embedding":
+        raise CannotLoad("embedding models are served by llama.cpp")
+    source = _source(Path(config.model_path))
+    length = context_length(config.context_length, source.trained_context)
+    cells = kv_cells(config.kv_cells, length, config.max_sequences)
+    on_progress(0.0)
+    with tempfile.TemporaryDirectory() as unkept:
+        folder = prepared(source.path, Path(config.converted_models or unkept))
+        on_progress(_PREPARED)
+        pipeline, vocabulary = _compile(folder, config, cells)
+    backend = OpenVinoBackend(
+        pipeline,
+        vocabulary=vocabulary,
+        ends=frozenset(token for token in source.vocabulary.end_tokens if token < vocabulary),
+        context_length=min(length, cells),
+        max_sequences=config.max_sequences,
+        kv_cells=cells,
+    )
+    on_progress(1.0)
+    return Loaded(backend, source.vocabulary, source.description, source.parameters, source.size)
+
+
+def context_length(wanted: int, trained: int) -> int:
+    """Tokens per sequence: what is asked for, or what the model was trained for up to a default.
+
+    Raises:
+        CannotLoad: more is asked for than the model was trained for.
+    """
+    if trained and wanted > trained:
+        raise CannotLoad(f"context_length {wanted} is more than the model's {trained} tokens")
+    return wanted or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def kv_cells(wanted: int, length: int, max_sequences: int) -> int:
+    """Cells of the cache in whole blocks: at least one full sequence."""
+    cells = max(length, wanted or min(max_sequences * DEFAULT_CELLS_PER_SEQUENCE, 2 * DEFAULT_CONTEXT))
+    return -(-cells // BLOCK) * BLOCK
+
+
+def _source(path: Path) -> Source:
+    return _folder(path) if path.is_dir() else _gguf(path)
+
+
+def _gguf(path: Path) -> Source:
+    try:
+        model = read_gguf(path)
+    except BadFile as error:
+        raise CannotLoad(f"{path} is not a usable GGUF file: {error}") from error
+    except OSError as error:
+        raise CannotLoad(f"{path} cannot be read ({error.strerror})") from error
+    if (reason := unsupported(model)) is not None:
+        raise CannotLoad(f"{path} {reason}")
+    types = {WEIGHTS[type_] for type_ in model.tensors.values() if type_ in WEIGHTS}
+    return Source(
+        path,
+        vocabulary_of(model.metadata, str(path)),
+        int(model.of_architecture("context_length") or 0),
+        f"{model.architecture} {'+'.join(sorted(types))}",
+        model.parameters,
+        model.size,
+    )
+
+
+def _folder(path: Path) -> Source:
+    weights = path / MODEL_FILE
+    if not weights.is_file():
+        raise CannotLoad(f"{path} is no model in OpenVINO's form: it has no {MODEL_FILE}")
+    described = read_json(path / "config.json")
+    trained = described.get("max_position_embeddings")
+    size = weights.with_suffix(".bin").stat().st_size
+    kind = described.get("model_type") or "model"
+    return Source(
+        path,
+        vocabulary_of_folder(path),
+        trained if isinstance(trained, int) else 0,
+        f"{kind} in OpenVINO's form",
+        0,
+        size,
+    )
+
+
+def _compile(folder: Path, config: EngineConfig, cells: int) -> tuple[genai.ContinuousBatchingPipeline, int]:
+    scheduler = genai.SchedulerConfig()
+    scheduler.num_kv_blocks = cells // BLOCK
+    scheduler.max_num_seqs = config.max_sequences
+    scheduler.max_num_batched_tokens = max(config.prefill_chunk or DEFAULT_CHUNK, config.max_sequences)
+    scheduler.dynamic_split_fuse = True
+    scheduler.enable_prefix_caching = True
+    properties: dict[str, object] = {
+        "INFERENCE_NUM_THREADS": config.threads or len(os.sched_getaffinity(0)),
+        # Two engines that pin their threads would pin them to the same cores.
+        "ENABLE_CPU_PINNING": False,
+        "extensions": [Steering],
+    }
+    if config.precision == "f32":
+        properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
+    elif config.kv_type != "auto":
+        properties["KV_CACHE_PRECISION"] = config.kv_type
+    try:
+        core = ov.Core()
+        core.add_extension(Steering)
+        vocabulary = vocabulary_size(core.read_model(folder / MODEL_FILE))
+        pipeline = genai.ContinuousBatchingPipeline(folder, scheduler, "CPU", properties)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:500]
+        raise CannotLoad(f"OpenVINO cannot load {config.model_path}: {reason}") from error
+    return pipeline, vocabulary

@@ -1,0 +1,56 @@
+"""``python -m ai_core.engine.backends.openvino.prepare SOURCE FOLDER``: the graph and the weights of a model
+(a GGUF file, or a folder in OpenVINO's form) become ``FOLDER/openvino_model.xml`` and ``.bin``, prepared for
+our backend. A process of its own, because reading a GGUF file takes three times its size for a moment.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import openvino as ov
+import openvino_genai as genai
+
+from ai_core.engine.backends.openvino.graph import UnknownGraph, prepare
+
+MODEL_FILE = "openvino_model.xml"
+CANNOT = 3
+"""Exit status: the model is none that we can serve; why stands on the standard output."""
+_NO_DEVICE = "NONE"
+"""A device that does not exist: the pipeline reads a GGUF file, keeps its graph, and stops before it would
+compile it for nothing."""
+
+
+def main(arguments: list[str]) -> int:
+    source, folder = Path(arguments[0]).resolve(), Path(arguments[1])
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as between:
+            read_from = source if source.is_dir() else _from_gguf(source, Path(between))
+            model = ov.Core().read_model(read_from / MODEL_FILE)
+            prepare(model)
+            ov.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
+            # The weights are mapped from the first files until here.
+            del model
+    except (UnknownGraph, RuntimeError) as error:
+        sys.stdout.write(" ".join(str(error).split())[:500])
+        return CANNOT
+    return 0
+
+
+def _from_gguf(source: Path, folder: Path) -> Path:
+    """The folder with the file's graph and weights. Raises RuntimeError."""
+    link = folder / "model.gguf"
+    link.symlink_to(source)
+    config = genai.SchedulerConfig()
+    config.num_kv_blocks = 1
+    try:
+        genai.ContinuousBatchingPipeline(link, config, _NO_DEVICE, {"enable_save_ov_model": True})
+    except RuntimeError:
+        if not (folder / MODEL_FILE).is_file():
+            raise
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
