@@ -16,7 +16,6 @@ from ai_core.engine.backends.chances import Weighed
 from ai_core.engine.backends.constrained import choose
 from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.one_at_a_time.pace import FIRST_CHUNK, next_chunk
-from ai_core.engine.backends.one_at_a_time.sampling import Sampler
 from ai_core.engine.backends.one_at_a_time.stepper import StepFailed, Stepper
 from ai_core.engine.backends.port import (
     BackendStats,
@@ -27,6 +26,7 @@ from ai_core.engine.backends.port import (
     StepResult,
     Tokens,
 )
+from ai_core.engine.backends.sampling import Sampler
 from ai_core.engine.tokens import common_prefix
 
 

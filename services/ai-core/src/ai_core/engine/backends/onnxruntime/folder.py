@@ -47,14 +47,11 @@ class OnnxFolder:
         return sum(file.stat().st_size for pattern in _WEIGHTS for file in self.path.glob(pattern))
 
 
-def open_folder(path: Path, *, trusted: bool) -> OnnxFolder:
+def open_folder(path: Path) -> OnnxFolder:
     """Read the configuration.
 
-    Args:
-        trusted: whether machine code from the folder may run.
-
     Raises:
-        CannotLoad: something is missing or broken, or would run code that nobody trusts.
+        CannotLoad: something is missing or broken, or would run machine code from the folder.
     """
     if path.is_file():
         raise CannotLoad(f"{path} is a file; name the folder that holds {CONFIG_FILE} and the ONNX files")
@@ -70,10 +67,9 @@ def open_folder(path: Path, *, trusted: bool) -> OnnxFolder:
     if empty:
         raise CannotLoad(f"{empty[0]} is empty: the download or copy was cut short; fetch it again")
     library = next((text for text in _texts(model) if text.endswith(_LIBRARIES)), None)
-    if library is not None and not trusted:
+    if library is not None:
         raise CannotLoad(
-            f"{path / CONFIG_FILE} names a library of machine code ({library[:80]}), which is not loaded "
-            'unless the model\'s entry says "trust_remote_code": true'
+            f"{path / CONFIG_FILE} names a library of machine code ({library[:60]}), so it is not served"
         )
     return OnnxFolder(path, model)
 

@@ -34,7 +34,7 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     # What is not switched off here would go to its maker.
     og.disable_telemetry_events()
     _refuse_options(config)
-    folder = open_folder(Path(config.model_path), trusted=config.trust_remote_code)
+    folder = open_folder(Path(config.model_path))
     vocabulary = vocabulary_of(folder.path, folder.end_tokens)
     length = context_length(config.context_length, folder.trained_context)
     on_progress(0.0)
@@ -66,7 +66,7 @@ def _refuse_options(config: EngineConfig) -> None:
     if config.quantization != "none":
         raise CannotLoad(
             f"an ONNX model cannot be quantized to '{config.quantization[:40]}' while it is loaded: set "
-            "'quantization' to 'none', and export it that way (python -m onnxruntime_genai.models.builder -p int4)"
+            "'quantization' to 'none', and export it so (onnxruntime_genai.models.builder -p int4)"
         )
 
 

@@ -8,8 +8,8 @@ from ai_core.engine.backends.chances import Weighed
 from ai_core.engine.backends.constrained import choose
 from ai_core.engine.backends.likeliest import likeliest
 from ai_core.engine.backends.logits import Logits
-from ai_core.engine.backends.one_at_a_time.sampling import IMPLIED_TOP_K, Sampler
 from ai_core.engine.backends.port import Chances, Sequence
+from ai_core.engine.backends.sampling import IMPLIED_TOP_K, Sampler
 from ai_core.engine.messages import Sampling
 from ai_core.engine.tokens import Tokens
 
