@@ -15,13 +15,13 @@ def _optional(command: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise CannotLoad(
-            f"this model needs the package {error.name}: run `{command}` to install it"
-        ) from error
+        package = (error.name or "").partition(".")[0]
+        raise CannotLoad(f"this model needs the package {package}: run `{command}` to install it") from error
 
 
 def _llama_cpp(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded | LoadedEmbedder:
-    from ai_core.engine.backends.llama_cpp.load import load
+    with _optional("make llama"):
+        from ai_core.engine.backends.llama_cpp.load import load
 
     return load(config, on_progress)
 
