@@ -72,7 +72,8 @@ lock: .setup-test  ## renew the locks in requirements/ from the .in files
 
 .PHONY: clean
 clean:  ## remove what can be made again: .venv, caches, var/ except the models
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/log var/run var/wheels
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/log var/run var/wheels \
+	    var/converter var/converter.lock var/converter.log
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 .PHONY: .setup-base .setup-test
