@@ -97,8 +97,9 @@ class LoraAdapters:
 
     def _read(self, path: Path) -> LoraPointer:
         with errors_said() as errors:
-            pointer: LoraPointer | None = lib.llama_adapter_lora_init(self._model.pointer, str(path).encode())
-        if pointer is None:
+            pointer: LoraPointer = lib.llama_adapter_lora_init(self._model.pointer, str(path).encode())
+        # A null pointer is an object, too.
+        if not pointer:
             reason = "; ".join(errors)[:_SHOWN_REASON] or "it does not fit the model"
             raise BadAdapter(f"llama.cpp refuses it ({reason})")
         return pointer
