@@ -37,6 +37,7 @@ from ai_core.engine.messages import (
 )
 from ai_core.engine_client.remote.breaker import FAILURES
 from ai_core.engine_client.remote.engine import RemoteEngine
+from ai_core.engine_client.remote.models import RemoteModels
 from ai_core.engine_client.remote.upstream import Upstream
 from ai_core.errors import (
     DeadlineExceeded,
@@ -552,3 +553,31 @@ class TestParking:
         assert engine.state == "stopped"
         assert engine.ready is None
         await engine.close()
+
+
+class TestChangingModels:
+    async def test_a_model_that_changes_keeps_its_engine_and_what_runs_ends_as_it_began(
+        self, upstream: UpstreamServer, key_file: Path
+    ) -> None:
+        go_on = asyncio.Event()
+
+        async def slow(asked: Asked) -> None:
+            await asked.stream(*text("old "))
+            await go_on.wait()
+            for event in (*text("server"), *end()):
+                await asked.event(event)
+
+        upstream.does(slow)
+        models = RemoteModels()
+        engine = models.put("ours", Upstream(upstream.url, MODEL, key_file))
+        running = await engine.submit(HELLO)
+        async with upstream_server() as other:
+            other.does(answering(*text("new"), *end()))
+            assert models.put("ours", Upstream(other.url, MODEL, key_file)) is engine
+            assert await said(engine) == "new"
+            models.remove("ours")
+            assert not models.engines
+            go_on.set()
+            words = [event.text async for event in running]
+            assert "".join(words) == "old server"
+        await models.close()

@@ -127,6 +127,7 @@ class Generation:
 
     def _finish(self, event: Finished) -> Completion:
         self.progress.finish_reason = event.reason
+        self.progress.prompt_tokens = event.prompt_tokens
         self.progress.completion_tokens = event.completion_tokens
         cached = self.progress.origin is Origin.CACHED
         self.progress.cached_prompt_tokens = event.prompt_tokens if cached else event.cached_prompt_tokens

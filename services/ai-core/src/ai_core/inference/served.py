@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from ai_core.engine_client.port import Engine
@@ -26,3 +26,23 @@ class ServedEngine(Engine, Protocol):
 
     def start(self) -> None:
         """Begin to load the model; returns at once. Raises EngineUnavailable."""
+
+
+class AllEngines(Mapping[str, ServedEngine]):
+    """Engines of several kinds as one live view, by the names of their models. No two have one name."""
+
+    def __init__(self, *kinds: Mapping[str, ServedEngine]) -> None:
+        self._kinds = kinds
+
+    def __getitem__(self, name: str) -> ServedEngine:
+        for engines in self._kinds:
+            if (engine := engines.get(name)) is not None:
+                return engine
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        for engines in self._kinds:
+            yield from engines
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kinds))

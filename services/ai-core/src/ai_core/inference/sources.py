@@ -130,6 +130,8 @@ class Computation:
     async def __anext__(self) -> Delta | Finished:
         event = await anext(self._events)
         if isinstance(event, Finished):
+            # Where another server answers, the number was an estimate until now.
+            self.prompt_tokens = event.prompt_tokens
             self.generated_tokens = event.completion_tokens
             self.queue_seconds = event.queue_seconds
         else:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import httpx
@@ -16,14 +17,13 @@ from ai_core.engine_client.answer import BUFFERED_EVENTS, InFlight, SocketAnswer
 from ai_core.engine_client.remote.body import body_of
 from ai_core.engine_client.remote.breaker import Breaker
 from ai_core.engine_client.remote.dialect import Facts, facts_of
-from ai_core.engine_client.remote.exchange import Exchange, Line, bounded
+from ai_core.engine_client.remote.exchange import Exchange, Line, bounded, timeout_of
 from ai_core.engine_client.remote.refusals import error_of
 from ai_core.engine_client.remote.upstream import Upstream, headers_of
 from ai_core.engine_client.remote.wire import Nonsense, parsed
 from ai_core.errors import DeadlineExceeded, EngineUnavailable, GenerationFailed, NeoError
 from servicekit.logging import get_logger
 
-CONNECT_SECONDS = 5.0
 LISTING_SECONDS = 10.0
 MAX_LISTING_BYTES = 8 * 1024 * 1024
 NO_LISTING = frozenset({403, 404, 405, 501})
@@ -53,11 +53,10 @@ class RemoteEngine:
         self.model = model
         self._kind = kind
         self._buffered_events = buffered_events
-        timeout = httpx.Timeout(upstream.timeout, connect=min(CONNECT_SECONDS, upstream.timeout))
         # As many connections as there are tickets. No proxy that a variable happens to name: prompts go
         # where the operator said, and nowhere else.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=16)
-        client = httpx.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+        client = httpx.AsyncClient(limits=limits, trust_env=False)
         self._line = Line(model, upstream, client, Breaker(), clock)
         self._facts: Facts | None = None
         self._ready: Ready | None = None
@@ -126,13 +125,32 @@ class RemoteEngine:
         in_flight = InFlight(
             structs.replace(request, id=next(self._ids), timeout=left), self._cancel, self._buffered_events
         )
-        task = asyncio.create_task(self._answer(in_flight, body))
+        task = asyncio.create_task(self._answer(in_flight, Exchange(self._line, in_flight, body)))
         self._work[in_flight.request.id] = task
         try:
             return SocketAnswer(in_flight, await in_flight.accepted)
         except asyncio.CancelledError:
             in_flight.cancel()
             raise
+
+    def configure(
+        self, upstream: Upstream, *, kind: Literal["generation", "embedding"] = "generation"
+    ) -> None:
+        """The operator says something else of it now. Requests under way end as they began; the next one
+        asks the server what it is."""
+        if (upstream, kind) == (self._line.upstream, self._kind):
+            return
+        for task in (self._learning, self._watching):
+            if task is not None:
+                task.cancel()
+        self._kind = kind
+        self._line = replace(self._line, upstream=upstream, breaker=Breaker())
+        self._learning = self._watching = self._facts = self._ready = None
+
+    async def until_idle(self) -> None:
+        """Returns when no request is under way."""
+        while self._work:
+            await asyncio.wait(self._work.values())
 
     async def set_threads(self, decode: int, batch: int) -> None:
         """There are none here."""
@@ -155,10 +173,10 @@ class RemoteEngine:
         if (task := self._work.get(request_id)) is not None:
             task.cancel()
 
-    async def _answer(self, in_flight: InFlight, body: dict[str, Any]) -> None:
+    async def _answer(self, in_flight: InFlight, exchange: Exchange) -> None:
         """The whole life of a request. It ends with the task, whose cancelling hangs up."""
         try:
-            await Exchange(self._line, in_flight, body).run()
+            await exchange.run()
         except asyncio.CancelledError:
             in_flight.fail(self._broken_off())
         except NeoError as error:
@@ -193,7 +211,8 @@ class RemoteEngine:
         return self._learning
 
     def _has_learnt(self, task: asyncio.Task[Facts]) -> None:
-        self._learning = None
+        if self._learning is task:
+            self._learning = None
         # Those who wait are told; where nobody does, the state says it.
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.warning("remote model not reached", model=self.model, error=getattr(error, "code", "?"))
@@ -209,7 +228,7 @@ class RemoteEngine:
 
     async def _list(self) -> Facts:
         upstream = self._line.upstream
-        timeout = httpx.Timeout(min(LISTING_SECONDS, upstream.timeout), connect=CONNECT_SECONDS)
+        timeout = timeout_of(upstream, LISTING_SECONDS)
         async with self._line.client.stream(
             "GET", upstream.url + "/models", headers=headers_of(upstream), timeout=timeout
         ) as response:

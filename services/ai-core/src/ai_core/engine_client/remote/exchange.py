@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,7 @@ from ai_core.errors import (
     UpstreamUnavailable,
 )
 
+CONNECT_SECONDS = 5.0
 MAX_ERROR_BYTES = 64 * 1024
 MAX_VECTOR_BYTES = 256 * 1024 * 1024
 EVENTS_PER_TURN = 64
@@ -99,6 +101,12 @@ class Line:
         except (httpx.DecodingError, Nonsense, ValueError) as error:
             what = str(error) if isinstance(error, Nonsense) else "it cannot be read"
             raise nonsense(self.model, what) from error
+
+
+def timeout_of(upstream: Upstream, most: float = math.inf) -> httpx.Timeout:
+    """Seconds without a byte; connecting is a matter of few."""
+    seconds = min(upstream.timeout, most)
+    return httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
 
 
 def _is_its_fault(error: NeoError) -> bool:
@@ -183,7 +191,11 @@ class Exchange:
         """One that says 200; its connection is closed with the block. Raises NeoError for all others."""
         upstream = self._line.upstream
         async with self._line.client.stream(
-            "POST", upstream.url + bodies.path_of(request), json=self._body, headers=headers_of(upstream)
+            "POST",
+            upstream.url + bodies.path_of(request),
+            json=self._body,
+            headers=headers_of(upstream),
+            timeout=timeout_of(upstream),
         ) as response:
             if response.status_code != 200:
                 content = await bounded(response, MAX_ERROR_BYTES, cut=True)
