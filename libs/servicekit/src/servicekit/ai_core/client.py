@@ -1,0 +1,159 @@
+"""The client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Self
+
+import httpx
+import msgspec
+
+from servicekit.ai_core.errors import (
+    AiCoreError,
+    Busy,
+    Failed,
+    ModelMissing,
+    NotAllowed,
+    Refused,
+    Unreachable,
+)
+from servicekit.ai_core.events import Event, events
+from servicekit.ai_core.requests import Answer, ChatRequest, Delta, ModelFacts
+
+CONNECT_SECONDS = 5.0
+SILENT_SECONDS = 60.0
+"""The server sends a comment every few seconds while an answer is under way, so silence means that it is
+gone."""
+MAX_RETRY_AFTER = 3_600.0
+
+
+class AiCore:
+    """Calls one AI core with one key. Use as an async context manager, or call :meth:`close`.
+
+    No call is repeated here: whoever calls knows what a repetition would mean.
+    """
+
+    def __init__(self, url: str, key: str | None = None, *, silent_seconds: float = SILENT_SECONDS) -> None:
+        """``url`` is where it is reached, e.g. ``http://ai-core:8000``."""
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={} if key is None else {"x-api-key": key},
+            timeout=httpx.Timeout(silent_seconds, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            # The address is the operator's word; a proxy of the environment is not meant for it.
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def chat(
+        self, request: ChatRequest, *, patience: float | None = None
+    ) -> AsyncGenerator[Delta | Answer]:
+        """An answer as it comes: text in deltas, then the whole :class:`Answer`.
+
+        Leaving the iterator (``aclosing``) stops the generation on the server.
+
+        Args:
+            patience: seconds that the server may take, waiting included; None: its own limit.
+
+        Raises:
+            AiCoreError: one of :mod:`servicekit.ai_core.errors`, before the first delta or after some.
+        """
+        body = msgspec.json.encode(msgspec.to_builtins(request) | {"stream": True})
+        headers = {"content-type": "application/json"}
+        if patience is not None:
+            headers["x-request-timeout"] = f"{patience:.3f}"
+        try:
+            async with self._http.stream("POST", "/api/v1/chat", content=body, headers=headers) as response:
+                if response.status_code != httpx.codes.OK:
+                    raise error_of(response.status_code, response.headers, await response.aread())
+                async with aclosing(events(response.aiter_lines())) as stream:
+                    async for event in stream:
+                        item = _item(event)
+                        if item is not None:
+                            yield item
+                        if isinstance(item, Answer):
+                            return
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the AI core cannot be reached ({type(error).__name__})") from error
+        raise Unreachable("the answer broke off")
+
+    async def models(self) -> list[ModelFacts]:
+        """The models that the key may use. Raises AiCoreError."""
+        return msgspec.convert((await self._get("/api/v1/models"))["models"], list[ModelFacts])
+
+    async def ping(self) -> float:
+        """Seconds that the AI core took to say that it takes requests. Raises AiCoreError."""
+        began = time.perf_counter()
+        await self._get("/readyz")
+        return time.perf_counter() - began
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        try:
+            response = await self._http.get(path)
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the AI core cannot be reached ({type(error).__name__})") from error
+        if response.status_code != httpx.codes.OK:
+            raise error_of(response.status_code, response.headers, response.content)
+        try:
+            answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise Failed("the AI core's answer is not what it should be; is AI_API_URL right?") from error
+        return answer
+
+
+def error_of(status: int, headers: httpx.Headers, body: bytes) -> AiCoreError:
+    """What an answer other than 200 means."""
+    code, message = _told(body)
+    text = f"{message} ({status})" if message else f"HTTP {status}"
+    if status in {401, 403}:
+        return NotAllowed(text)
+    if status == 404:
+        return ModelMissing(text)
+    if status in {408, 429, 502, 503, 504}:
+        return Busy(text, _seconds(headers.get("retry-after")))
+    return Refused(text, code) if status < 500 else Failed(text)
+
+
+def _item(event: Event) -> Delta | Answer | None:
+    try:
+        fields = msgspec.json.decode(event.data, type=dict[str, Any])
+        if event.kind == "error":
+            error = fields["error"]
+            raise _error_in_stream(str(error.get("code")), str(error.get("message")))
+        if "response" in fields:
+            return msgspec.convert(fields, Answer)
+        return Delta(fields["delta"]) if "delta" in fields else None
+    except (msgspec.DecodeError, msgspec.ValidationError, KeyError, TypeError, AttributeError) as error:
+        raise Failed("the AI core sent an event that cannot be read") from error
+
+
+def _error_in_stream(code: str, message: str) -> AiCoreError:
+    if code in {"generation_failed", "request_quarantined", "internal_error"}:
+        return Failed(message)
+    return Refused(message, code) if code == "content_filtered" else Busy(message, None)
+
+
+def _told(body: bytes) -> tuple[str, str]:
+    try:
+        error = msgspec.json.decode(body)["error"]
+        return str(error["code"]), str(error["message"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return "", ""
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        return None if text is None else min(max(0.0, float(text)), MAX_RETRY_AFTER)
+    except ValueError:
+        return None
