@@ -18,6 +18,29 @@ def models_of(caller: Caller, catalog: Catalog) -> Sequence[ModelEntry]:
     ]
 
 
+def model_and_adapter_for(caller: Caller, catalog: Catalog, name: str | None) -> tuple[ModelEntry, str]:
+    """The model that a request means, and the adapter where the name is ``model:adapter``; else empty.
+
+    Whether the model has such an adapter is not looked at. Raises ModelNotFound, as :func:`model_for`.
+    """
+    try:
+        return model_for(caller, catalog, name), ""
+    except ModelNotFound:
+        base, colon, adapter = (name or "").rpartition(":")
+        if not colon or not base or not adapter:
+            raise
+        known = [entry for entry in models_of(caller, catalog) if base in {entry.name, *entry.aliases}]
+        if not known:
+            raise
+        return known[0], adapter
+
+
+def stand_ins_for(caller: Caller, catalog: Catalog, entry: ModelEntry) -> list[ModelEntry]:
+    """Who may answer this caller while a model is out of service. A key opens no further models for that."""
+    allowed = models_of(caller, catalog)
+    return [behind for behind in catalog.stand_ins(entry) if behind in allowed]
+
+
 def model_for(caller: Caller, catalog: Catalog, name: str | None) -> ModelEntry:
     """The model that a request means; None: the key's default, else the server's, else the first allowed.
 

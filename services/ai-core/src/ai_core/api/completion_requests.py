@@ -8,7 +8,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ai_core.api.openai_requests import OPENAI_TEMPERATURE, OPENAI_TOP_P, StreamOptions, refuse_lone_options
-from ai_core.api.parameters import MAX_CHOICES, GenerationParameters, MaxTokens, only
+from ai_core.api.parameters import MAX_CHOICES, GenerationParameters, only
+from ai_core.catalog.sampling import MaxTokens
 from ai_core.errors import InvalidRequest
 from ai_core.inference.choices import spread
 from ai_core.inference.requests import GenerationRequest
@@ -93,6 +94,8 @@ class CompletionBody(GenerationParameters):
             prompt=prompt,
             sampling=self.sampling(OPENAI_TEMPERATURE, OPENAI_TOP_P),
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
+            given=self.given(),
+            adapter=self.adapter or "",
             stop=self.stop or [],
             grammar=self.output_grammar(),
             logprobs=self.logprobs,

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ai_core.access.caller import Caller
-from ai_core.access.models import model_for
+from ai_core.access.models import model_and_adapter_for, stand_ins_for
 from ai_core.catalog.models import Catalog
+from ai_core.errors import InvalidRequest
 from ai_core.inference.embeddings import EmbeddingRequest
 from ai_core.inference.requests import GenerationRequest
 
@@ -22,16 +23,36 @@ def for_caller(request: Request, caller: Caller, catalog: Catalog, timeout: floa
 
     Raises:
         ModelNotFound: no such model, or not for this caller.
+        InvalidRequest: the name of the model and the field ``adapter`` name two adapters.
     """
+    entry, adapter = model_and_adapter_for(caller, catalog, request.model)
+    if isinstance(request, GenerationRequest):
+        stand_ins = stand_ins_for(caller, catalog, entry)
+        request = replace(
+            request,
+            adapter=_one_adapter(request.adapter, adapter),
+            fallbacks=tuple(behind.name for behind in stand_ins),
+        )
+    elif adapter:
+        raise InvalidRequest("Vectors are made without adapters: name the model alone.", parameter="model")
     return replace(
         request,
-        model=model_for(caller, catalog, request.model).name,
+        model=entry.name,
         key_id=caller.key_id,
         fairness_key=fairness_key(caller, request.user),
         priority=caller.priority.value,
         limits=caller.limits,
         timeout=timeout,
     )
+
+
+def _one_adapter(field: str, in_name: str) -> str:
+    if field and in_name and field != in_name:
+        raise InvalidRequest(
+            "'model' names one adapter behind its colon, and 'adapter' another: send one of them.",
+            parameter="adapter",
+        )
+    return field or in_name
 
 
 def fairness_key(caller: Caller, user: str) -> str:

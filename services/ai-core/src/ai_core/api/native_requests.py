@@ -10,7 +10,7 @@ from pydantic import Field
 from ai_core.api.chat_options import ChatParameters
 from ai_core.api.conversation import Context, Message, Messages, to_engine
 from ai_core.api.email_context import EmailContext
-from ai_core.api.parameters import MaxTokens
+from ai_core.catalog.sampling import MaxTokens
 from ai_core.engine.messages import ChatMessage
 from ai_core.errors import InvalidRequest
 from ai_core.inference.email import suggested_subject, with_email
@@ -52,6 +52,8 @@ class NativeParameters(ChatParameters):
             prompt=prompt,
             sampling=self.sampling(DEFAULT_TEMPERATURE, DEFAULT_TOP_P),
             max_tokens=self.max_tokens or DEFAULT_MAX_TOKENS,
+            given=self.given(),
+            adapter=self.adapter or "",
             stop=self.stop or [],
             grammar=self.output_grammar(),
             chat=self.chat_options(),

@@ -13,8 +13,9 @@ from pydantic import Field
 from ai_core.api.chat_options import ChatParameters
 from ai_core.api.json_body import JsonObject
 from ai_core.api.openai_conversation import OpenAIMessages, conversation
-from ai_core.api.parameters import MAX_CHOICES, MAX_TOP_LOGPROBS, MaxTokens, only
+from ai_core.api.parameters import MAX_CHOICES, MAX_TOP_LOGPROBS, only
 from ai_core.api.tools import Choice, ToolChoice, Tools
+from ai_core.catalog.sampling import MaxTokens
 from ai_core.engine.messages import ChatOptions
 from ai_core.errors import InvalidRequest
 from ai_core.inference.choices import spread
@@ -106,6 +107,8 @@ class ChatCompletionBody(ChatParameters):
             chat=chat,
             sampling=self.sampling(OPENAI_TEMPERATURE, OPENAI_TOP_P),
             max_tokens=self.max_completion_tokens or self.max_tokens,
+            given=self.given(),
+            adapter=self.adapter or "",
             stop=self.stop or [],
             grammar=grammar,
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,

@@ -16,6 +16,16 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ai_core.api.json_body import JsonObject
 from ai_core.api.output_forms import GbnfText, ResponseFormat, output_grammar
+from ai_core.catalog.sampling import (
+    MinP,
+    Penalty,
+    RepeatPenalty,
+    SamplingDefaults,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+)
 from ai_core.engine.messages import Grammar, Sampling
 from ai_core.inference.requests import CachePolicy
 
@@ -43,7 +53,6 @@ def _few(value: Any) -> Any:
     return value
 
 
-Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 _STOP_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 256}
 Stop = Annotated[
@@ -69,22 +78,25 @@ LogitBias = Annotated[
         }
     ),
 ]
-MaxTokens = Annotated[int, Field(ge=1, le=1_000_000)]
 ModelName = Annotated[str, Field(min_length=1)]
+AdapterName = Annotated[str, Field(min_length=1, max_length=64)]
+_SET_BY_MODELS = SamplingDefaults.model_fields.keys() | {"max_completion_tokens"}
 
 
 class GenerationParameters(JsonObject):
     """How tokens are chosen, and when to stop. ``null`` means the same as leaving a field out."""
 
     model: ModelName | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    top_k: Annotated[int, Field(ge=0, le=100_000)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    adapter: AdapterName | None = None
+    """A LoRA adapter of the model; the model's name with a colon and this behind it means the same."""
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: TopK | None = None
+    min_p: MinP | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    repeat_penalty: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
+    repeat_penalty: RepeatPenalty | None = None
+    seed: Seed | None = None
     logit_bias: LogitBias | None = None
     ignore_eos: bool | None = None
     stop: Stop | None = None
@@ -95,6 +107,13 @@ class GenerationParameters(JsonObject):
     cache: CachePolicy | None = None
     """``auto``: deterministic answers are kept and given again; ``always``: others, too; ``never``."""
     user: Annotated[str, Field(max_length=256)] | None = None
+
+    def given(self) -> frozenset[str]:
+        """Of what the models file may set for a model, the fields in which the caller says something."""
+        said = {name for name in _SET_BY_MODELS if getattr(self, name, None) is not None}
+        if "max_completion_tokens" in said:
+            said.add("max_tokens")
+        return frozenset(said)
 
     def output_grammar(self) -> Grammar | None:
         """What the answer has to look like, in the engine's form.

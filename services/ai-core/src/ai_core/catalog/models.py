@@ -105,7 +105,7 @@ class Catalog:
     """All models of this server, by name and alias, and the one for requests that name none.
 
     Raises:
-        CatalogError: no models, two models of one name, or a default that does not exist.
+        CatalogError: no models, two models of one name, or a default or fallback that does not exist.
     """
 
     def __init__(self, entries: list[ModelEntry], default: str | None = None) -> None:
@@ -117,6 +117,11 @@ class Catalog:
         if chosen is None:
             raise CatalogError(f"The default model '{default}' is not among the models: {self.names()}.")
         self.default = chosen
+        for entry in entries:
+            if entry.fallback and entry.fallback not in self._by_name:
+                raise CatalogError(
+                    f"'{entry.fallback}', the fallback of '{entry.name}', is not among the models."
+                )
 
     def resolve(self, name: str | None) -> ModelEntry:
         """The model that a request means. Raises ModelNotFound."""
@@ -126,6 +131,16 @@ class Catalog:
         if entry is None:
             raise unknown_model(name, self.entries)
         return entry
+
+    def stand_ins(self, entry: ModelEntry) -> list[ModelEntry]:
+        """Who answers while a model is out of service: its fallback, that one's fallback, and so on."""
+        found = [entry]
+        while found[-1].fallback:
+            behind = self._by_name[found[-1].fallback]
+            if behind in found:
+                break
+            found.append(behind)
+        return found[1:]
 
     def names(self) -> str:
         """The models for a message to a person."""

@@ -44,6 +44,12 @@ class GenerationRequest:
     sampling: Sampling
     max_tokens: int | None
     """None: the rest of the context, at most :data:`REST_OF_CONTEXT`."""
+    given: frozenset[str] = frozenset()
+    """Of ``sampling`` and ``max_tokens``, what the caller set: for the rest, the model's defaults count."""
+    adapter: str = ""
+    """The LoRA adapter of the model to answer with; empty: none."""
+    fallbacks: tuple[str, ...] = ()
+    """Models that answer instead, one after the other, while the one before is out of service."""
     stop: list[str]
     chat: ChatOptions = field(default_factory=ChatOptions)
     """Tools, and options of the chat template."""
@@ -140,4 +146,5 @@ def to_submit(request: GenerationRequest, timeout: float) -> Submit:
         priority=request.priority,
         fairness_key=request.fairness_key,
         timeout=timeout,
+        adapter=request.adapter,
     )

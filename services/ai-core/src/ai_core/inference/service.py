@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ai_core.catalog.models import Catalog
+from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.engine_client.port import Engine
+from ai_core.errors import EngineUnavailable
 from ai_core.inference import embeddings
+from ai_core.inference.adapters import adapters_of, check_adapter
 from ai_core.inference.content_filter.source import Filtering
+from ai_core.inference.defaults import with_defaults
+from ai_core.inference.desks import Desk
 from ai_core.inference.embeddings import EmbeddingRequest, Embeddings
 from ai_core.inference.generation import Generation
-from ai_core.inference.metrics import AnswerMetrics, ModelMetrics
+from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.opening import OpenRequests
-from ai_core.inference.repetition.source import Repetition, SharingSource
+from ai_core.inference.repetition.source import Repetition
 from ai_core.inference.requests import GenerationRequest, to_submit
 from ai_core.inference.reserving import Reserve, limits_of, reserve_nothing, tokens_in, worst_case
 from ai_core.inference.sessions.sessions import Room, Sessions
@@ -49,17 +53,12 @@ class Equipment:
     reserve: Reserve = reserve_nothing
 
 
-@dataclass(frozen=True, slots=True)
-class _Desk:
-    """Everything about one model that a request needs."""
-
-    engine: Engine
-    source: AnswerSource
-    metrics: ModelMetrics
+OUT_OF_SERVICE = frozenset({"model_parked", "model_not_fetched", "model_too_large"})
+"""Codes of EngineUnavailable with which a model's fallback answers instead."""
 
 
 class Inference:
-    """Answers requests with the engines of all models.
+    """Answers requests with the engines of all models, which may change while requests run.
 
     ``engines`` holds one engine for each name in the catalog.
     """
@@ -73,14 +72,37 @@ class Inference:
         equipment: Equipment = Equipment(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.catalog = catalog
         self.requests = OpenRequests(limits.drain_timeout)
         self.sessions = equipment.sessions
         self._limits = limits
         self._clock = clock
         self._equipment = equipment
-        self._sharing: list[SharingSource] = []
-        self._desks = {name: self._desk(name, engine, metrics.of(name)) for name, engine in engines.items()}
+        self._metrics = metrics
+        self._desks: dict[str, Desk] = {}
+        self._retired: set[Desk] = set()
+        self.change(catalog, engines)
+
+    def change(self, catalog: Catalog, engines: Mapping[str, Engine]) -> list[Desk]:
+        """Serve these models from now on. A model whose entry and engine are the same goes on as it is.
+
+        Returns:
+            what serves no new requests any more; each is to be handed to :meth:`retire`.
+        """
+        before = self._desks
+        self.catalog = catalog
+        self._desks = {
+            entry.name: self._desk(before.get(entry.name), entry, engines[entry.name])
+            for entry in catalog.entries
+        }
+        left = [desk for name, desk in before.items() if self._desks.get(name) is not desk]
+        self._retired.update(left)
+        return left
+
+    async def retire(self, desk: Desk) -> None:
+        """Returns when the requests at a desk that :meth:`change` gave are answered."""
+        await desk.empty()
+        await desk.close()
+        self._retired.discard(desk)
 
     @asynccontextmanager
     async def answer(self, request: GenerationRequest) -> AsyncIterator[Generation]:
@@ -92,10 +114,9 @@ class Inference:
             SessionBusy, StoreUnavailable: on entering, for requests of a session.
         """
         arrival = self._clock()
-        entry = self.catalog.resolve(request.model)
-        desk = self._desks[entry.name]
-        with self.requests.enter():
-            answering = partial(self._answer_alone, desk, entry.name, arrival)
+        desk = self._desks[self.catalog.resolve(request.model).name]
+        with self.requests.enter(), desk.busy():
+            answering = partial(self._answer_somewhere, desk, arrival)
             if request.session_id is None:
                 opened = answering(request)
             else:
@@ -106,9 +127,41 @@ class Inference:
                 yield generation
 
     @asynccontextmanager
-    async def _answer_alone(
-        self, desk: _Desk, model: str, arrival: float, request: GenerationRequest
+    async def _answer_somewhere(
+        self, desk: Desk, arrival: float, request: GenerationRequest
     ) -> AsyncIterator[Generation]:
+        """By the model, or by the first of its stand-ins while it is out of service."""
+        async with AsyncExitStack() as stack:
+            yield await self._first_in_service(stack, desk, arrival, request)
+
+    async def _first_in_service(
+        self, stack: AsyncExitStack, desk: Desk, arrival: float, request: GenerationRequest
+    ) -> Generation:
+        try:
+            return await stack.enter_async_context(self._answer_alone(desk, arrival, request))
+        except EngineUnavailable as error:
+            if error.code not in OUT_OF_SERVICE:
+                raise
+            for other in self._stand_ins(request):
+                try:
+                    return await stack.enter_async_context(self._answer_alone(other, arrival, request))
+                except EngineUnavailable as further:
+                    if further.code not in OUT_OF_SERVICE:
+                        raise
+            raise
+
+    def _stand_ins(self, request: GenerationRequest) -> Iterator[Desk]:
+        """Another model's adapter of the same name would be another one."""
+        if not request.adapter:
+            yield from (self._desks[name] for name in request.fallbacks if name in self._desks)
+
+    @asynccontextmanager
+    async def _answer_alone(
+        self, desk: Desk, arrival: float, request: GenerationRequest
+    ) -> AsyncIterator[Generation]:
+        model = desk.entry.name
+        check_adapter(request.adapter, model, adapters_of(desk.entry, desk.engine))
+        request = with_defaults(request, desk.entry)
         query = Query(
             submit=to_submit(request, self._patience(request)),
             key_id=request.key_id,
@@ -116,8 +169,9 @@ class Inference:
             variant=request.choice,
         )
         reserving = self._equipment.reserve(request.key_id, limits_of(request), worst_case(request))
-        async with reserving as reservation, desk.source.open(query) as answer:
-            generation = Generation(answer, model, arrival, desk.metrics, self._clock)
+        async with reserving as reservation, _at(desk), desk.source.open(query) as answer:
+            called = f"{model}:{request.adapter}" if request.adapter else model
+            generation = Generation(answer, called, arrival, desk.metrics, self._clock)
             generation.tokens_left = reservation.tokens
             try:
                 yield generation
@@ -134,9 +188,9 @@ class Inference:
             NeoError: as :meth:`answer`, and where the engine did not get to the end.
         """
         arrival = self._clock()
-        entry = self.catalog.resolve(request.model)
-        desk = self._desks[entry.name]
-        with self.requests.enter():
+        desk = self._desks[self.catalog.resolve(request.model).name]
+        entry = desk.entry
+        with self.requests.enter(), desk.busy():
             query = Query(
                 submit=embeddings.to_submit(request, self._patience(request)), key_id=request.key_id
             )
@@ -157,20 +211,31 @@ class Inference:
 
     async def close(self) -> None:
         """Break off what still runs."""
-        for source in self._sharing:
-            await source.close()
+        for desk in [*self._desks.values(), *self._retired]:
+            await desk.close()
 
-    def _desk(self, name: str, engine: Engine, metrics: ModelMetrics) -> _Desk:
+    def _desk(self, before: Desk | None, entry: ModelEntry, engine: Engine) -> Desk:
+        if before is not None and before.entry == entry and before.engine is engine:
+            return before
+        metrics = self._metrics.of(entry.name)
         tickets = Tickets(
-            self._limits.max_sequences, self._limits.max_queued, self._limits.max_queued_per_key
+            entry.max_sequences or self._limits.max_sequences,
+            self._limits.max_queued,
+            self._limits.max_queued_per_key,
         )
         source: AnswerSource = EngineSource(engine, tickets, metrics, self._clock)
+        sharing = None
         if self._equipment.repetition is not None:
-            source = self._equipment.repetition.in_front_of(source, engine, name)
-            self._sharing.append(source)
+            source = sharing = self._equipment.repetition.in_front_of(source, engine, entry.name)
         if self._equipment.filtering is not None:
-            source = self._equipment.filtering.in_front_of(source, name)
-        return _Desk(engine, source, metrics)
+            source = self._equipment.filtering.in_front_of(source, entry.name)
+        return Desk(entry, engine, source, metrics, sharing)
+
+
+@asynccontextmanager
+async def _at(desk: Desk) -> AsyncIterator[None]:
+    with desk.busy():
+        yield
 
 
 def context_length(engine: Engine) -> int:

@@ -15,6 +15,10 @@ _FROM_ANSWERS = "Stands in answers, which clients send back; only the empty valu
 
 GENERATION: dict[str, FieldText] = {
     "model": ("Name or alias of a model; the key's default model, or the server's, if left out.", "neo-demo"),
+    "adapter": (
+        "A LoRA adapter of the model. 'model:adapter' as the model's name means the same.",
+        "formal",
+    ),
     "temperature": ("How freely tokens are chosen; 0 always takes the likeliest.", 0.7),
     "top_p": (
         (

@@ -140,5 +140,9 @@ class Repetition:
 
     def in_front_of(self, source: AnswerSource, engine: Engine, model: str) -> SharingSource:
         """The source to ask instead of ``source``, which computes with ``engine``."""
-        revision = self.revisions[model]
-        return SharingSource(source, self.cache, lambda: revision.current(engine.ready), self.metrics, model)
+
+        async def revision() -> str:
+            # Looked up each time: a model that was configured anew has another one.
+            return await self.revisions[model].current(engine.ready)
+
+        return SharingSource(source, self.cache, revision, self.metrics, model)
