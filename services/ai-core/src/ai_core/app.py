@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from starlette.types import ASGIApp
@@ -26,9 +27,11 @@ from ai_core.api.context import ApiContext
 from ai_core.api.server import serve
 from ai_core.api.tracing import Tracing
 from ai_core.catalog.files import ModelSources, load_catalog
-from ai_core.catalog.models import Catalog, ModelEntry
+from ai_core.catalog.models import Catalog, ModelEntry, UpstreamEntry
 from ai_core.config import Settings
 from ai_core.engine.messages import EngineConfig
+from ai_core.engine_client.remote.models import RemoteModels
+from ai_core.engine_client.remote.upstream import Upstream
 from ai_core.errors import NeoError
 from ai_core.inference.assembly import Memory, open_memory
 from ai_core.inference.batches.archive import Batches
@@ -40,16 +43,20 @@ from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
 from ai_core.inference.key_metrics import KeyMetrics
 from ai_core.inference.metrics import AnswerMetrics
-from ai_core.inference.served import ServedEngine
+from ai_core.inference.served import AllEngines, ServedEngine
 from ai_core.inference.service import Equipment, Inference, Limits
-from ai_core.residency.fleet import Fleet
+from ai_core.residency.fleet import Fleet, FleetSettings
 from ai_core.residency.life import Patience
+from ai_core.residency.metrics import FleetCollector
+from ai_core.residency.planning import Turns
+from ai_core.residency.process_memory import budget_for, memory_limit
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.storage.batches import BatchRepository
 from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRepository
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core.transcription.remote import Upstream, open_remote_transcriber
+from ai_core.transcription.remote import Upstream as TranscriptionUpstream
+from ai_core.transcription.remote import open_remote_transcriber
 from servicekit.logging import get_logger
 from servicekit.storage.sealing import seal_for
 
@@ -127,6 +134,26 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
     )
 
 
+def upstream_of(upstream: UpstreamEntry, name: str) -> Upstream:
+    """The server that answers for a remote model of this name."""
+    return Upstream(upstream.url, upstream.model or name, upstream.key_file, upstream.timeout)
+
+
+def remote_kind(entry: ModelEntry) -> Literal["generation", "embedding"]:
+    """What a remote model does: servers do not say, so it generates unless the operator says otherwise."""
+    return "embedding" if entry.kind == "embedding" else "generation"
+
+
+def fleet_settings(settings: Settings) -> FleetSettings:
+    """How engines are kept in memory."""
+    return FleetSettings(
+        budget=settings.model_memory_budget or budget_for(memory_limit()),
+        keep_alive=settings.model_keep_alive,
+        turns=Turns(settings.model_swap_wait),
+        patience=Patience(silent=settings.engine_stall_timeout),
+    )
+
+
 def content_filter_of(settings: Settings) -> ContentFilter | None:
     """The operator's lists, if there are any. Raises ContentFilterError."""
     return None if settings.content_filter_path is None else ContentFilter(settings.content_filter_path)
@@ -142,12 +169,16 @@ async def open_service(
         spawner = EngineSpawner()
         stack.callback(spawner.close)
         spawner.lower_own_cpu_weight()
-        patience = Patience(silent=settings.engine_stall_timeout)
-        fleet = Fleet(spawner, patience=patience)
+        fleet = Fleet(spawner, fleet_settings(settings))
         stack.push_async_callback(fleet.close)
+        remotes = RemoteModels()
+        stack.push_async_callback(remotes.close)
         for entry in catalog.entries:
-            fleet.add(entry, engine_config(settings, entry))
-        engines = fleet.engines
+            if entry.upstream is not None:
+                remotes.put(entry.name, upstream_of(entry.upstream, entry.name), kind=remote_kind(entry))
+            else:
+                fleet.add(entry, engine_config(settings, entry))
+        engines = AllEngines(fleet.engines, remotes.engines)
         database = await stack.enter_async_context(open_database(settings))
         access = access_over(database, settings)
         await stack.enter_async_context(access.usage.writing())
@@ -156,6 +187,7 @@ async def open_service(
             transcriber = await stack.enter_async_context(open_remote_transcriber(upstream))
         redis = await stack.enter_async_context(redis_of(settings))
         registry = registry_over(engines)
+        registry.register(FleetCollector(fleet.metrics, fleet.budget, fleet.standings))
         limiter = await stack.enter_async_context(open_limiter(redis, access.usage, registry))
         memory = await stack.enter_async_context(
             # A connection of its own: a large answer on its way holds up nobody's limits.
@@ -215,12 +247,12 @@ def traces_of(settings: Settings, registry: CollectorRegistry) -> Iterator[Traci
         export.close()
 
 
-def transcription_upstream(settings: Settings) -> Upstream | None:
+def transcription_upstream(settings: Settings) -> TranscriptionUpstream | None:
     """Where recordings go, if anywhere."""
     if settings.transcription_url is None:
         return None
     key = settings.transcription_api_key
-    return Upstream(
+    return TranscriptionUpstream(
         settings.transcription_url,
         api_key=key.get_secret_value() if key else None,
         model=settings.transcription_model,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 from pydantic.networks import IPvAnyNetwork
 
+from ai_core.quantities import bytes_in, seconds_in
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
 
@@ -124,6 +125,10 @@ class Settings(ServiceSettings):
     """Where the relative paths of the models file begin."""
     model_path: Path | None = None
     model_name: str | None = None
+    hf_endpoint: Annotated[str, AfterValidator(_base_url)] = "https://huggingface.co"
+    """The hub that models are fetched from."""
+    huggingface_token: SecretStr | None = None
+    """For repositories that are private or gated."""
 
     context_length: Annotated[int, Field(ge=0, le=1_048_576)] = 0
     """Tokens of prompt and answer together; 0: what the model was trained for, at most 8,192."""
@@ -142,6 +147,14 @@ class Settings(ServiceSettings):
     """``scripted`` computes nothing: it measures the edge."""
     engine_stall_timeout: Seconds = 30.0
     """Silence after which an engine counts as hanging and is replaced."""
+
+    model_memory_budget: Annotated[int, BeforeValidator(bytes_in), Field(ge=0)] = 0
+    """Bytes that the engines of all models may hold together; 0: computed from the cgroup, or the RAM."""
+    model_keep_alive: Annotated[float, BeforeValidator(seconds_in)] = 3_600.0
+    """Seconds that a model stays in memory unused; negative: for ever. At half of them it gives back its
+    cache of keys and values."""
+    model_swap_wait: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False)] = 5.0
+    """Seconds that a model keeps its place, once loaded, while others wait for it and it is used."""
 
     max_prompt_length: Annotated[int, Field(ge=0, le=1_048_576)] = 0
     """Tokens; longer prompts, and longer inputs of embeddings, are refused; 0: as the context allows."""
