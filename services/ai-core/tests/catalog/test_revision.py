@@ -83,3 +83,18 @@ async def test_the_manner_counts_and_no_file_is_needed(tmp_path: Path) -> None:
     revisions = [await Revision(absent, manner).current(None) for manner in ("bf16", "f16")]
     assert len(set(revisions)) == 2
     assert await Revision(absent, "f16").current(object()) == revisions[1]
+
+
+async def test_a_folder_is_what_all_its_files_are(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "tokenizer").mkdir(parents=True)
+        (tmp_path / name / "model.safetensors").write_bytes(b"weights")
+        (tmp_path / name / "tokenizer" / "vocabulary.json").write_bytes(b"{}")
+    assert digest_of(tmp_path / "a") == digest_of(tmp_path / "b")
+    revision = Revision(tmp_path / "a")
+    first = await revision.current(None)
+    assert first != await Revision(tmp_path / "absent").current(None)
+    (tmp_path / "a" / "tokenizer" / "vocabulary.json").write_bytes(b"[]")
+    assert await revision.current(None) != first
+    (tmp_path / "b" / "model.safetensors").rename(tmp_path / "b" / "other.safetensors")
+    assert digest_of(tmp_path / "b") != digest_of(tmp_path / "a")

@@ -13,15 +13,30 @@ SAMPLES = 64
 NO_FILE = "none"
 """The revision of a model that has no file."""
 
-_Signature = tuple[int, int, int]
+_Signature = tuple[tuple[int, int, int], ...]
+"""Size, time of the last change and inode of each file."""
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 over a file's size, its first 16 MiB and 64 samples spread over the rest, the end included.
+    """SHA-256 over a file's size, its first 16 MiB and 64 samples spread over the rest, the end included;
+    of a folder, over the names and digests of all files in it.
 
-    Equal on every machine for copies of one file; all of the file would take a minute for large models.
+    Equal on every machine for copies of one model; all of it would take a minute for large ones.
     Raises OSError.
     """
+    if not path.is_dir():
+        return _digest_of_file(path)
+    digest = hashlib.sha256()
+    for file in _files_in(path):
+        digest.update(f"{file.relative_to(path)}\0{_digest_of_file(file)}\0".encode())
+    return digest.hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def _digest_of_file(path: Path) -> str:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -38,7 +53,7 @@ def digest_of(path: Path) -> str:
 
 
 class Revision:
-    """A model's file, which may be replaced while we run, and the manner in which it is run.
+    """A model's file or folder, which may be replaced while we run, and the manner in which it is run.
 
     An engine keeps what it has loaded, whatever becomes of the file: so a resident model has the
     revision that its file had when the model was first seen resident.
@@ -79,10 +94,11 @@ class Revision:
 
     def _look(self) -> _Signature | None:
         try:
-            status = self._path.stat()
+            files = _files_in(self._path) if self._path.is_dir() else [self._path]
+            found = [file.stat() for file in files]
         except OSError:
             return None
-        return (status.st_size, status.st_mtime_ns, status.st_ino)
+        return tuple((status.st_size, status.st_mtime_ns, status.st_ino) for status in found)
 
     def _read(self) -> str:
         try:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge
 
-from ai_core.catalog.models import Catalog
+from ai_core.catalog.plan import ModelPlan
 from ai_core.catalog.revision import Revision
 from ai_core.config import Settings
 from ai_core.engine.messages import EngineConfig
@@ -29,6 +29,8 @@ PREFIX = "neo:"
 ADMINISTRATIVE = frozenset(
     {
         "model_path",
+        "converted_adapters",
+        "converted_models",
         "kv_cells",
         "max_sequences",
         "max_waiting",
@@ -52,15 +54,14 @@ class Memory:
 @asynccontextmanager
 async def open_memory(
     settings: Settings,
-    catalog: Catalog,
-    configs: Mapping[str, EngineConfig],
+    revisions: Mapping[str, Revision],
     redis: RedisConnection | None,
     registry: CollectorRegistry,
 ) -> AsyncIterator[Memory]:
     """What remembers, for as long as the block lasts.
 
     Args:
-        configs: how the engine of each model is started, by name.
+        revisions: what answers for each model, by name.
         redis: a connection of its own; None: everything stays in this process.
     """
     answers, conversations = _stores(settings, redis, registry)
@@ -69,9 +70,6 @@ async def open_memory(
         answers, seal_for("response cache", secret), ttl=settings.cache_ttl, shared=settings.cache_shared
     )
     archive = Archive(conversations, seal_for("sessions", secret), ttl=settings.session_ttl)
-    revisions = {
-        entry.name: Revision(entry.path, manner_of(configs[entry.name])) for entry in catalog.entries
-    }
     try:
         yield Memory(
             Repetition(cache, revisions, RepetitionMetrics(registry)),
@@ -80,6 +78,15 @@ async def open_memory(
     finally:
         await answers.close()
         await conversations.close()
+
+
+def revision_of(plan: ModelPlan, config: EngineConfig) -> Revision:
+    """What answers for a model. Of a remote one, it is not known when its server takes other weights."""
+    entry = plan.entry
+    manner = manner_of(config)
+    if entry.upstream is not None:
+        manner += f", {entry.upstream.model or entry.name} at {entry.upstream.url}"
+    return Revision(plan.path or entry.path, manner)
 
 
 def manner_of(config: EngineConfig) -> str:
