@@ -80,6 +80,30 @@ class EngineUnavailable(NeoError):
     code = "engine_unavailable"
 
 
+class AdapterNotFound(NeoError):
+    """The model has no LoRA adapter of this name."""
+
+    code = "adapter_not_found"
+
+
+class AdapterBusy(NeoError):
+    """Requests are being answered with this LoRA adapter."""
+
+    code = "adapter_busy"
+
+
+class ModelNotFetched(EngineUnavailable):
+    """The model is configured, and its files are not on this server."""
+
+    code = "model_not_fetched"
+
+
+class ModelsFileInvalid(InvalidRequest):
+    """The models file was to be read again, and cannot be used; the models of before are served."""
+
+    code = "invalid_models_file"
+
+
 class ModelBusy(NeoError):
     """The model is answering, and what was asked would break that off."""
 

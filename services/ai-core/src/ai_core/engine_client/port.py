@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import Protocol, runtime_checkable
 
-from ai_core.engine.messages import Delta, Finished, Ready, Stats, Submit
+from ai_core.engine.messages import AdapterFile, Delta, Finished, Ready, Stats, Submit
 
 
 class Answer(Protocol):
@@ -58,3 +59,39 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """End the engine. Requests still running fail with ``EngineUnavailable``."""
+
+
+@runtime_checkable
+class Residing(Protocol):
+    """An engine whose model may be put out of memory while nobody uses it."""
+
+    def visit(self, keep_alive: float | None) -> AbstractContextManager[None]:
+        """For the length of a request, whatever answers it. ``keep_alive``: seconds that the model stays
+        after its end; negative: for ever; None: as before."""
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """An engine whose LoRA adapters can be changed while requests run."""
+
+    @property
+    def adapters(self) -> tuple[AdapterFile, ...]:
+        """What requests may name: those of the models file, and what was changed since."""
+
+    async def load_adapter(self, file: AdapterFile) -> None:
+        """Make an adapter known. Where the model is resident it is loaded at once, else with the model.
+
+        Raises:
+            InvalidRequest: its name is taken, it does not fit the model, or this kind of engine takes
+                adapters only when it is loaded.
+            EngineUnavailable: the model was just being loaded, and was not ready in time.
+        """
+
+    async def unload_adapter(self, name: str) -> None:
+        """Forget an adapter, until the model is configured anew.
+
+        Raises:
+            AdapterNotFound: there is none of this name.
+            AdapterBusy: requests use it.
+            InvalidRequest, EngineUnavailable: as for :meth:`load_adapter`.
+        """

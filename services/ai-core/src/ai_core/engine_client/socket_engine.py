@@ -13,11 +13,14 @@ import msgspec
 
 from ai_core.engine.messages import (
     Accepted,
+    AdapterFile,
+    AdapterReply,
     Cancel,
     Failed,
     FrameReader,
     FromEngine,
     Heartbeat,
+    LoadAdapter,
     LoadFailed,
     Loading,
     Message,
@@ -31,6 +34,7 @@ from ai_core.engine.messages import (
     Stats,
     Step,
     Submit,
+    UnloadAdapter,
     decode_from_engine,
     encode,
 )
@@ -82,6 +86,7 @@ class SocketEngine:
         self._buffered_events = buffered_events
         self._ids = itertools.count(1)
         self._in_flight: dict[int, InFlight] = {}
+        self._adapter_replies: dict[int, asyncio.Future[AdapterReply]] = {}
         self._ready: Ready | None = None
         self._stats = Stats()
         self._resting: asyncio.Future[bool] | None = None
@@ -126,6 +131,27 @@ class SocketEngine:
         signs: set[asyncio.Future[Any]] = {self._resting, self.lost}
         await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         return self._resting.done() and self._resting.result()
+
+    async def load_adapter(self, file: AdapterFile) -> AdapterReply:
+        """Ask the engine to load an adapter. Raises :class:`.answer.EngineLost` when the process is gone."""
+        return await self._ask_about_adapter(LoadAdapter(next(self._ids), file))
+
+    async def unload_adapter(self, name: str) -> AdapterReply:
+        """Ask the engine to forget an adapter. Raises as :meth:`load_adapter`."""
+        return await self._ask_about_adapter(UnloadAdapter(next(self._ids), name))
+
+    async def _ask_about_adapter(self, message: LoadAdapter | UnloadAdapter) -> AdapterReply:
+        reply: asyncio.Future[AdapterReply] = asyncio.get_running_loop().create_future()
+        self._adapter_replies[message.id] = reply
+        try:
+            self._say(message)
+            signs: set[asyncio.Future[Any]] = {reply, self.lost}
+            await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._adapter_replies[message.id]
+        if not reply.done():
+            raise EngineLost(started=False, shown=False)
+        return reply.result()
 
     def shut_down(self) -> None:
         """Ask the engine to end."""
@@ -193,6 +219,8 @@ class SocketEngine:
             case Rested(done=done):
                 if self._resting is not None and not self._resting.done():
                     self._resting.set_result(done)
+            case AdapterReply():
+                self._take_adapters(message)
             case Loading():
                 self.load_progress = message.progress
             case Ready() | LoadFailed():
@@ -204,6 +232,12 @@ class SocketEngine:
             self.load_progress = 1.0
         if not self.loaded.done():
             self.loaded.set_result(message)
+
+    def _take_adapters(self, message: AdapterReply) -> None:
+        if self._ready is not None and self._ready.adapters != message.adapters:
+            self._ready = msgspec.structs.replace(self._ready, adapters=message.adapters)
+        if (reply := self._adapter_replies.get(message.id)) is not None and not reply.done():
+            reply.set_result(message)
 
     def _take_step(self, step: Step) -> None:
         for request_id in step.started:

@@ -11,7 +11,7 @@ from ai_core.residency.quarantine import Fingerprint
 
 
 def fingerprint(model: str, request: Submit) -> Fingerprint:
-    """SHA-256 of what decides a computation: model, text, tools, sampling and grammar."""
+    """SHA-256 of what decides a computation: model, adapter, text, tools, sampling and grammar."""
     text = (request.messages, request.chat, request.prompt, request.inputs)
-    computed = (model, *text, request.sampling, request.grammar)
+    computed = (model, request.adapter, *text, request.sampling, request.grammar)
     return hashlib.sha256(msgspec.msgpack.encode(computed)).digest()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 
 from ai_core.catalog.models import ModelEntry
-from ai_core.engine.messages import EngineConfig, Ready, Stats, Submit
+from ai_core.engine.messages import AdapterFile, EngineConfig, Ready, Stats, Submit
 from ai_core.errors import DeadlineExceeded, EngineUnavailable, NeoError
 from ai_core.residency import unavailable
 from ai_core.residency.footprint import Footprint
@@ -143,6 +143,21 @@ class FleetEngine:
             raise
         return LetIn(answer, lambda complete: self.left(complete=complete))
 
+    @property
+    def adapters(self) -> tuple[AdapterFile, ...]:
+        """See ``engine_client.port.Adaptable``."""
+        return self.supervised.adapters.files
+
+    async def load_adapter(self, file: AdapterFile) -> None:
+        """See ``engine_client.port.Adaptable``. A model that is not in memory stays where it is."""
+        async with self._staying():
+            await self.supervised.adapters.load(file)
+
+    async def unload_adapter(self, name: str) -> None:
+        """See ``engine_client.port.Adaptable``."""
+        async with self._staying():
+            await self.supervised.adapters.unload(name)
+
     async def set_threads(self, decode: int, batch: int) -> None:
         """Without effect: the cores are shared among all engines, by the fleet."""
 
@@ -270,6 +285,11 @@ class FleetEngine:
         return self._default_keep_alive if self.entry.keep_alive is None else self.entry.keep_alive
 
     @property
+    def memory_bytes(self) -> int:
+        """What it counts for now: measured, or estimated until it was."""
+        return 0 if self.phase == "absent" else self.footprint.held
+
+    @property
     def expires_at(self) -> float | None:
         """When it leaves, if nobody uses it until then."""
         if self.keep_alive < 0 or self._visits:
@@ -285,7 +305,7 @@ class FleetEngine:
         return Standing(
             name=name,
             phase=phase,
-            held=0 if phase == "absent" else footprint.held,
+            held=self.memory_bytes,
             full=footprint.full,
             spare=footprint.spare if self.can_rest else 0,
             users=self.users,
@@ -319,6 +339,18 @@ class FleetEngine:
         self.answered = False
         self._keep_alive = None
         self.closed = False
+
+    @asynccontextmanager
+    async def _staying(self) -> AsyncIterator[None]:
+        """Meanwhile the model is not put out of memory, if it is there."""
+        if self.phase == "absent":
+            yield
+            return
+        await self.enter(self._patience)
+        try:
+            yield
+        finally:
+            self.left(complete=False)
 
     async def _load_for_nobody(self) -> None:
         try:

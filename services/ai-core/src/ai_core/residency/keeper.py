@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
-from ai_core.engine.messages import EngineConfig, Ready
+import msgspec
+
+from ai_core.engine.messages import AdapterFile, EngineConfig, Ready
 from ai_core.errors import EngineUnavailable
 from ai_core.residency import unavailable
 from ai_core.residency.backoff import Backoff, Park, Restart, RestartPolicy
@@ -34,6 +36,7 @@ class EngineKeeper:
         life: the process of now, if there is one.
         restarts: processes that ended without being asked to, by cause.
         config: how the next process is started.
+        adapters: LoRA adapters for the next process, instead of those in ``config``, if set.
         threads: (decode, batch) for the process of now and all later ones, if set.
     """
 
@@ -56,6 +59,7 @@ class EngineKeeper:
         self.life: EngineLife | None = None
         self.restarts: Counter[Cause] = Counter()
         self.threads: tuple[int, int] | None = None
+        self.adapters: tuple[AdapterFile, ...] | None = None
         self._model = model
         self._spawner = spawner
         self._judge = judge
@@ -117,6 +121,7 @@ class EngineKeeper:
     def configure(self, config: EngineConfig) -> None:
         """Start the next process in this way. What made the old way fail is forgotten."""
         self.config = config
+        self.adapters = None
         self._backoff = Backoff(self._backoff.policy)
         self._next_start = 0.0
 
@@ -163,7 +168,7 @@ class EngineKeeper:
 
     async def _one_life(self, closing: asyncio.Future[None]) -> None:
         try:
-            life = await EngineLife.begin(self._spawner, self.config, self._patience, self._clock)
+            life = await EngineLife.begin(self._spawner, self._next_config(), self._patience, self._clock)
         except OSError as error:
             self._conclude(Ending(None, Cause.CRASHED, None, 0.0, str(error)))
             return
@@ -177,6 +182,11 @@ class EngineKeeper:
             # Whatever went wrong above, nobody may wait for ever.
             if not life.verdict.done():
                 life.verdict.set_result(Verdict(Cause.CLOSED, self._load_seconds))
+
+    def _next_config(self) -> EngineConfig:
+        if self.adapters is None:
+            return self.config
+        return msgspec.structs.replace(self.config, adapters=list(self.adapters))
 
     def _note_ready(self, life: EngineLife, ready: Ready) -> None:
         self._load_seconds = ready.load_seconds

@@ -13,6 +13,7 @@ from ai_core.engine.messages import EngineConfig, Finished, Ready, Stats, Submit
 from ai_core.engine_client.answer import EngineLost
 from ai_core.errors import DeadlineExceeded, EngineUnavailable
 from ai_core.residency import unavailable
+from ai_core.residency.adapters import EngineAdapters
 from ai_core.residency.answer import Placed, SupervisedAnswer
 from ai_core.residency.backoff import RestartPolicy
 from ai_core.residency.keeper import EngineKeeper, State
@@ -58,6 +59,8 @@ class SupervisedEngine:
             clock=clock,
             on_change=on_change,
         )
+        self.adapters = EngineAdapters(model, self._keeper)
+        """What requests may name, and how that is changed."""
 
     @property
     def state(self) -> State:
