@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 
 from ai_core.cli import chat, keys, serve
+from ai_core.cli.models import commands as models
 from ai_core.cli.terminal import ENV_FILE, local_url
 from ai_core.config import Settings
 from servicekit.settings import SettingsError
@@ -25,6 +26,8 @@ def command(arguments: list[str]) -> int:
         return chat.run(chat.Options(options.url, options.model, options.system, _key()), os.environ)
     if options.command == "keys":
         return keys.run(options)
+    if options.command == "models":
+        return models.run(options)
     return serve.run()
 
 
@@ -42,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--model", help="which model [the server's default]")
     talk.add_argument("--system", help="what the model is told before the conversation")
     keys.add_commands(commands)
+    models.add_commands(commands)
     return parser
 
 

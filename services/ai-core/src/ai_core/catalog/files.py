@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ai_core.catalog.models import Catalog, CatalogError, ModelEntry
 from ai_core.catalog.models_file import parse_models_file
+from ai_core.catalog.quantized import with_quantized
 
 GGUF_MAGIC = b"GGUF"
 MAX_MODELS_FILE_BYTES = 1_048_576
@@ -33,10 +34,14 @@ def load_catalog(sources: ModelSources) -> Catalog:
     Raises:
         CatalogError: with one sentence that says what to do.
     """
-    if not sources.model_path:
-        return _registry(sources)
-    check_gguf(sources.model_path)
-    return _single(sources)
+    if sources.model_path:
+        check_gguf(sources.model_path)
+        catalog = _single(sources)
+    else:
+        catalog = _registry(sources)
+    # Those that were made here from one of them stand behind them.
+    every = with_quantized(catalog.entries, sources.model_cache_dir)
+    return Catalog(every, catalog.default.name)
 
 
 def check_gguf(path: Path) -> None:

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-from typing import BinaryIO
 
 import msgspec
 
@@ -27,9 +26,9 @@ def main() -> None:
     # Ctrl-C goes to the whole group; who ordered decides, and then our input ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
-    orders, output = sys.stdin.buffer, sys.stdout.buffer
-    order = msgspec.json.decode(orders.readline(), type=Order)
-    threading.Thread(target=_end_with, args=(orders,), daemon=True).start()
+    output = sys.stdout.buffer
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    threading.Thread(target=_end_with_input, daemon=True).start()
 
     def tell(event: Event) -> None:
         output.write(msgspec.json.encode(event) + b"\n")
@@ -38,8 +37,10 @@ def main() -> None:
     Fetching(order, Hub(order.token), tell).run()
 
 
-def _end_with(orders: BinaryIO) -> None:
-    orders.read()
+def _end_with_input() -> None:
+    # Not through sys.stdin: its lock would be held when the interpreter shuts down.
+    while os.read(0, 1_024):
+        pass
     os._exit(_GONE)
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from ai_core.catalog.fetched import FetchedFile, Record, Selection, read_record, selection_key, write_record
 from ai_core.catalog.hub.choice import Choice, DoesNotFit, NothingToFetch, RemoteFile, Wish, choose
 from ai_core.catalog.hub.client import Hub, HubAway, HubError, Repository
+from ai_core.catalog.hub.fetched_files import forget_unused
 from ai_core.catalog.hub.incoming import Incoming, checksum, digest_of
 from ai_core.catalog.hub.locking import locked
 from ai_core.catalog.hub.messages import Completed, Event, Failed, Moved, Order, Planned, Waiting
@@ -186,16 +187,6 @@ class Fetching:
 
     def _waits_for_others(self) -> None:
         self._tell(Waiting(_LOCKED, 1.0))
-
-
-def forget_unused(folder: Path, record: Record, names: list[str]) -> None:
-    """Remove files that no model of this folder has any more. Raises OSError."""
-    used = {name for selection in record.selections.values() for name in selection.files}
-    for name in names:
-        if name not in used:
-            record.files.pop(name, None)
-            (folder / name).unlink(missing_ok=True)
-    write_record(folder, record)
 
 
 def _check_digests(choice: Choice) -> None:

@@ -43,6 +43,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempts: int = 5
     """In a row without a byte, before it is given up."""
 
+    def __repr__(self) -> str:
+        # Never the token.
+        return f"Order({self.repository!r}, {self.revision!r})"
+
 
 class Planned(msgspec.Struct, frozen=True, tag="planned"):
     """It is known what comes."""

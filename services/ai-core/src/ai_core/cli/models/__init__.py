@@ -1,0 +1,1 @@
+"""``ai-core models``: fetch, list, check, remove and quantize models, on this machine's disk."""
