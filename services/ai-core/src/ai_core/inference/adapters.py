@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ai_core.catalog.models import MAX_NAME_ECHO, MAX_NAMES_SHOWN, ModelEntry
-from ai_core.engine_client.port import Engine
+from ai_core.engine_client.port import Adaptable, Engine
 from ai_core.errors import InvalidRequest
 
 
 def adapters_of(entry: ModelEntry, engine: Engine) -> list[str]:
-    """Those of the models file, and those that were loaded into the running engine."""
+    """Those of the models file, with what was loaded and unloaded since."""
+    if isinstance(engine, Adaptable):
+        return [file.name for file in engine.adapters]
     listed = [adapter.name for adapter in entry.adapters]
     loaded = engine.ready.adapters if engine.ready is not None else []
     return list(dict.fromkeys([*listed, *loaded]))
