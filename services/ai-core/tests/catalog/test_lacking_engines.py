@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ai_core.catalog import lacking_engines
 from ai_core.catalog.engine_choice import Machine
 from ai_core.catalog.facts import FileFacts
 from ai_core.catalog.lacking_engines import lacking
@@ -63,10 +64,24 @@ def ask(tmp_path: Path, settings: Iterable[tuple[str, str]]) -> subprocess.Compl
     )
 
 
-def test_asked_as_the_set_up_asks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["auto", "llama_cpp", "openvino", "scripted"])
+def test_asked_as_the_set_up_asks(tmp_path: Path, backend: str) -> None:
     demo = str(ROOT / "models/neo-demo/neo-demo.gguf")
-    done = ask(tmp_path, [("MODEL_PATH", demo)])
+    done = ask(tmp_path, [("MODEL_PATH", demo), ("ENGINE_BACKEND", backend)])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_setting_decides_where_the_models_file_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODEL_PATH", str(ROOT / "models/neo-demo/neo-demo.gguf"))
+    monkeypatch.setattr(lacking_engines, "this_machine", lambda: FRESH)
+    assert lacking_engines.main() == 0
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("ENGINE_BACKEND", "llama_cpp")
+    assert lacking_engines.main() == 0
+    assert capsys.readouterr().out == "llama\n"
 
 
 @pytest.mark.parametrize("settings", [[], [("MODEL_PATH", "/no/such.gguf")], [("API_PORT", "many")]])

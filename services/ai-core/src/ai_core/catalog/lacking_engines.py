@@ -10,17 +10,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from ai_core.catalog.engine_choice import Machine, choose_engine
 from ai_core.catalog.facts import FileFacts, facts_of
 from ai_core.catalog.files import ModelSources, load_catalog
 from ai_core.catalog.machine import this_machine
-from ai_core.catalog.models import CatalogError, ModelEntry
+from ai_core.catalog.models import CatalogError, EngineChoice, ModelEntry
 from ai_core.config import Settings
 from servicekit.settings import SettingsError
 
 ENV_FILE = Path(".env")
+_FORCED: dict[str, EngineChoice] = {"llama_cpp": "llama.cpp", "openvino": "openvino"}
 
 
 def lacking(
@@ -53,6 +55,8 @@ def main() -> int:
     says better."""
     try:
         settings = Settings.load(os.environ, ENV_FILE)
+        if settings.engine_backend == "scripted":
+            return 0
         sources = ModelSources(
             model_path=settings.model_path,
             model_name=settings.model_name,
@@ -60,7 +64,7 @@ def main() -> int:
             model_cache_dir=settings.model_cache_dir,
             default_model=settings.default_model,
         )
-        entries = load_catalog(sources).entries
+        entries = [_as_set(settings, entry) for entry in load_catalog(sources).entries]
     except (SettingsError, CatalogError):
         return 1
     names = lacking(
@@ -68,6 +72,12 @@ def main() -> int:
     )
     sys.stdout.write("".join(f"{name}\n" for name in names))
     return 0
+
+
+def _as_set(settings: Settings, entry: ModelEntry) -> ModelEntry:
+    """With the engine that ENGINE_BACKEND gives to models that leave it open."""
+    forced: EngineChoice | None = _FORCED.get(settings.engine_backend)
+    return replace(entry, engine=forced) if forced and entry.engine == "auto" else entry
 
 
 if __name__ == "__main__":
