@@ -123,6 +123,8 @@ class Settings(ServiceSettings):
     model_config_path: Path = Path("config/models.json")
     model_cache_dir: Path = Path("var/models")
     """Where the relative paths of the models file begin."""
+    adapter_folders: Annotated[tuple[Path, ...], BeforeValidator(_words)] = ()
+    """Where adapters may be loaded from over HTTP, beside MODEL_CACHE_DIR."""
     model_path: Path | None = None
     model_name: str | None = None
     hf_endpoint: Annotated[str, AfterValidator(_base_url)] = "https://huggingface.co"
@@ -143,8 +145,9 @@ class Settings(ServiceSettings):
     """How keys and values are stored: ``auto`` takes what makes running streams fastest here."""
     engine_kernels: Literal["auto", "ggml"] = "auto"
     """``auto`` computes with kernels of our own where the processor has AVX-512 VNNI; ``ggml`` never does."""
-    engine_backend: Literal["llama_cpp", "scripted"] = "llama_cpp"
-    """``scripted`` computes nothing: it measures the edge."""
+    engine_backend: Literal["auto", "llama_cpp", "openvino", "scripted"] = "auto"
+    """What computes GGUF models for which the models file names no engine; ``auto``: what is faster here.
+    ``scripted`` computes nothing: it measures the edge."""
     engine_stall_timeout: Seconds = 30.0
     """Silence after which an engine counts as hanging and is replaced."""
 
