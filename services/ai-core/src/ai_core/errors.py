@@ -175,3 +175,9 @@ class UpstreamUnavailable(NeoError):
     """A remote server that this request needs is away or broken at present."""
 
     code = "upstream_unavailable"
+
+
+class DiskFull(NeoError):
+    """The disk has no room for what this request would put there."""
+
+    code = "disk_full"

@@ -24,8 +24,10 @@ BACKENDS: dict[str, str] = {
     "transformers": "transformers",
     "onnxruntime": "onnxruntime",
     "remote": "remote",
+    "scripted": "scripted",
 }
-"""``EngineConfig.backend`` by the names of the models file; ``remote`` has no engine process."""
+"""``EngineConfig.backend`` by the names of the models file; ``remote`` has no engine process, and
+``scripted`` is for measuring the edge."""
 _CPU_DEVICES = frozenset({"auto", "cpu"})
 
 
