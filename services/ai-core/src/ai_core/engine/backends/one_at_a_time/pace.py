@@ -6,6 +6,7 @@ FIRST_CHUNK = 64
 MOST_TOKENS = 1024
 STEP_SECONDS = 0.5
 """Between two steps a caller may leave, and the engine shows that it is alive."""
+_SHORTEST_SECONDS = 1e-6
 
 
 def next_chunk(tokens: int, seconds: float) -> int:
@@ -13,5 +14,5 @@ def next_chunk(tokens: int, seconds: float) -> int:
 
     At most twice as many as the last time: attention makes later tokens dearer.
     """
-    affordable = MOST_TOKENS if seconds <= 0 else int(tokens * STEP_SECONDS / seconds)
+    affordable = int(tokens * STEP_SECONDS / max(seconds, _SHORTEST_SECONDS))
     return max(1, min(affordable, 2 * tokens, MOST_TOKENS))
