@@ -71,6 +71,7 @@ STATUS: dict[type[errors.NeoError], int] = {
     errors.EngineUnavailable: 503,
     errors.StorageUnavailable: 503,
     errors.DeadlineExceeded: 504,
+    errors.DiskFull: 507,
 }
 
 

@@ -89,6 +89,7 @@ async def _run(order: Quantize, command: Sequence[str]) -> AsyncGenerator[Quanti
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.stdin.close()
+        await process.stdout.read()
         await process.wait()
     if problem:
         raise CannotQuantize(f"llama.cpp refuses: {problem.rstrip('!.')}.")

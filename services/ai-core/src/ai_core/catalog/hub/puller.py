@@ -101,6 +101,7 @@ class Puller:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.stdin.close()
+            await process.stdout.read()
             await process.wait()
             if (text := await words) and not ended:
                 log.warning("a pull's process ended", repository=order.repository, words=text)

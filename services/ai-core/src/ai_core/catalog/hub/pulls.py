@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ai_core.catalog.hub.messages import Completed, Event, Failed, Final, Order, Planned
+from ai_core.catalog.hub.orders import Terms
 from ai_core.catalog.hub.puller import Puller
 from servicekit.logging import get_logger
 
@@ -41,15 +42,25 @@ class _Pull:
         self.changed.set()
         self.changed = asyncio.Event()
 
+    def stop(self) -> None:
+        """End it, unless it is just ending: that must not be disturbed."""
+        if self.task is not None and not isinstance(self.newest, Final):
+            self.task.cancel()
+
 
 class Pulls:
     """Joins those who want the same, and stops a pull when nobody follows it any more."""
 
-    def __init__(self, puller: Puller, fetched: Callable[[], Awaitable[None]] = _nothing) -> None:
+    def __init__(
+        self, puller: Puller, terms: Terms, fetched: Callable[[], Awaitable[object]] = _nothing
+    ) -> None:
         """``fetched`` is awaited when a model has come, before anybody is told."""
+        self.terms = terms
         self._puller = puller
         self._fetched = fetched
         self._running: dict[tuple[object, ...], _Pull] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Of pulls that run, or that nobody follows any more and that are just ending."""
 
     @property
     def count(self) -> int:
@@ -81,22 +92,22 @@ class Pulls:
             pull.followers -= 1
             if not pull.followers:
                 self._forget(key, pull)
-                if pull.task is not None:
-                    pull.task.cancel()
+                pull.stop()
 
     async def close(self) -> None:
         """End all pulls; what has come is kept."""
         pulls = list(self._running.values())
         self._running.clear()
         for pull in pulls:
-            if pull.task is not None:
-                pull.task.cancel()
+            pull.stop()
             pull.say(_CLOSED)
-        await asyncio.gather(*(pull.task for pull in pulls if pull.task), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _start(self, key: tuple[object, ...], order: Order) -> _Pull:
         pull = self._running[key] = _Pull()
         pull.task = asyncio.create_task(self._run(key, order, pull))
+        self._tasks.add(pull.task)
+        pull.task.add_done_callback(self._tasks.discard)
         return pull
 
     async def _run(self, key: tuple[object, ...], order: Order, pull: _Pull) -> None:
