@@ -1,0 +1,1 @@
+"""People chat with the models of an AI core, on Telegram."""
