@@ -101,4 +101,5 @@ class CompletionBody(GenerationParameters):
             logprobs=self.logprobs,
             user=self.user or "",
             cache=self.cache or "auto",
+            keep_alive=self.keep_alive,
         )

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from ai_core.api.json_body import JsonObject
 from ai_core.api.parameters import MAX_TOKEN_ID, ModelName
+from ai_core.api.residency_requests import KeepAlive
 from ai_core.inference.embeddings import EmbeddingRequest
 
 MAX_INPUTS = 2_048
@@ -69,10 +70,16 @@ class EmbeddingsBody(JsonObject):
     input: Inputs
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1, le=MAX_DIMENSIONS)] | None = None
+    keep_alive: KeepAlive | None = None
+    """How long the model stays in memory after this answer."""
     user: Annotated[str, Field(max_length=256)] | None = None
 
     def to_request(self) -> EmbeddingRequest:
         """The request that this means."""
         return EmbeddingRequest(
-            model=self.model, inputs=self.input, dimensions=self.dimensions, user=self.user or ""
+            model=self.model,
+            inputs=self.input,
+            dimensions=self.dimensions,
+            user=self.user or "",
+            keep_alive=self.keep_alive,
         )

@@ -59,6 +59,7 @@ class NativeParameters(ChatParameters):
             chat=self.chat_options(),
             user=self.user or "",
             cache=self.cache or "auto",
+            keep_alive=self.keep_alive,
         )
 
 

@@ -114,6 +114,7 @@ class ChatCompletionBody(ChatParameters):
             logprobs=(self.top_logprobs or 0) if self.logprobs else None,
             user=self.user or self.safety_identifier or "",
             cache=self.cache or "auto",
+            keep_alive=self.keep_alive,
         )
         return spread(request, self.n or 1)
 

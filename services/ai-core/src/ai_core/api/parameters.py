@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from ai_core.api.json_body import JsonObject
 from ai_core.api.output_forms import GbnfText, ResponseFormat, output_grammar
+from ai_core.api.residency_requests import KeepAlive
 from ai_core.catalog.sampling import (
     MinP,
     Penalty,
@@ -106,6 +107,8 @@ class GenerationParameters(JsonObject):
     stream: bool | None = None
     cache: CachePolicy | None = None
     """``auto``: deterministic answers are kept and given again; ``always``: others, too; ``never``."""
+    keep_alive: KeepAlive | None = None
+    """How long the model stays in memory after this answer."""
     user: Annotated[str, Field(max_length=256)] | None = None
 
     def given(self) -> frozenset[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from ai_core.catalog.models import ModelEntry
-from ai_core.engine_client.port import Engine
+from ai_core.engine_client.port import Engine, Residing
 from ai_core.inference.metrics import ModelMetrics
 from ai_core.inference.repetition.source import SharingSource
 from ai_core.inference.sources import AnswerSource
@@ -38,6 +38,12 @@ class Desk:
             self.open_requests -= 1
             if not self.open_requests and self._left is not None:
                 self._left.set()
+
+    def visit(self, keep_alive: float | None) -> AbstractContextManager[None]:
+        """For the length of a request: its model stays in memory, and afterwards for so many seconds."""
+        if isinstance(self.engine, Residing):
+            return self.engine.visit(keep_alive)
+        return nullcontext()
 
     async def empty(self) -> None:
         """Returns when nobody is here any more. To be asked when nobody new comes."""

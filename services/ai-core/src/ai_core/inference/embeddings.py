@@ -34,6 +34,8 @@ class EmbeddingRequest:
     """Of that key."""
     timeout: float | None = None
     """Seconds that it may wait before its turn; None: as long as requests wait here."""
+    keep_alive: float | None = None
+    """Seconds that the model stays in memory after this answer; negative: for ever; None: as before."""
 
 
 @dataclass(frozen=True, slots=True)

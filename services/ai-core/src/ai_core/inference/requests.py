@@ -72,6 +72,8 @@ class GenerationRequest:
     timeout: float | None = None
     """Seconds that it may wait before its first token is computed; None: as long as requests wait here."""
     cache: CachePolicy = "auto"
+    keep_alive: float | None = None
+    """Seconds that the model stays in memory after this answer; negative: for ever; None: as before."""
     session_id: str | None = None
     """The conversation that ``messages`` continue; it belongs to the API key."""
 

@@ -12,6 +12,7 @@ from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.engine_client.port import Engine
 from ai_core.errors import EngineUnavailable
 from ai_core.inference import embeddings
+from ai_core.inference.adapter_revisions import AdapterRevisions
 from ai_core.inference.adapters import adapters_of, check_adapter
 from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.defaults import with_defaults
@@ -78,6 +79,7 @@ class Inference:
         self._clock = clock
         self._equipment = equipment
         self._metrics = metrics
+        self._adapters = AdapterRevisions()
         self._desks: dict[str, Desk] = {}
         self._retired: set[Desk] = set()
         self.change(catalog, engines)
@@ -162,14 +164,16 @@ class Inference:
         model = desk.entry.name
         check_adapter(request.adapter, model, adapters_of(desk.entry, desk.engine))
         request = with_defaults(request, desk.entry)
+        submit = to_submit(request, self._patience(request))
         query = Query(
-            submit=to_submit(request, self._patience(request)),
+            submit=await self._adapters.mark(submit, desk.engine),
             key_id=request.key_id,
             cache=request.cache,
             variant=request.choice,
         )
         reserving = self._equipment.reserve(request.key_id, limits_of(request), worst_case(request))
-        async with reserving as reservation, _at(desk), desk.source.open(query) as answer:
+        at_desk = _at(desk, request.keep_alive)
+        async with reserving as reservation, at_desk, desk.source.open(query) as answer:
             called = f"{model}:{request.adapter}" if request.adapter else model
             generation = Generation(answer, called, arrival, desk.metrics, self._clock)
             generation.tokens_left = reservation.tokens
@@ -195,7 +199,8 @@ class Inference:
                 submit=embeddings.to_submit(request, self._patience(request)), key_id=request.key_id
             )
             reserving = self._equipment.reserve(request.key_id, request.limits, tokens_in(request.inputs))
-            async with reserving as reservation, desk.source.open(query) as answer:
+            at_desk = _at(desk, request.keep_alive)
+            async with reserving as reservation, at_desk, desk.source.open(query) as answer:
                 try:
                     found = await embeddings.collect(answer, entry.name, len(request.inputs))
                     return replace(found, tokens_left=reservation.tokens)
@@ -233,8 +238,8 @@ class Inference:
 
 
 @asynccontextmanager
-async def _at(desk: Desk) -> AsyncIterator[None]:
-    with desk.busy():
+async def _at(desk: Desk, keep_alive: float | None) -> AsyncIterator[None]:
+    with desk.busy(), desk.visit(keep_alive):
         yield
 
 
