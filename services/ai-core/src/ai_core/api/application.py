@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ai_core.api.adapter_routes import adapter_routes
 from ai_core.api.admin_routes import admin_routes
 from ai_core.api.answering import unexpected_error
 from ai_core.api.batch_routes import BATCHES_PATH, batch_routes
@@ -28,6 +29,8 @@ from ai_core.api.native_routes import native_routes
 from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
 from ai_core.api.operations_routes import operations_routes
+from ai_core.api.pull_routes import pull_routes
+from ai_core.api.residency_routes import residency_routes
 from ai_core.api.route_access import RouteTable, declared_routes
 from ai_core.api.session_routes import session_routes
 from ai_core.api.transcription_form import FORM_OVERHEAD_BYTES
@@ -71,7 +74,10 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.include_router(embedding_routes(context))
     app.include_router(transcription_routes(context))
     app.include_router(batch_routes(context))
+    app.include_router(adapter_routes(context))
     app.include_router(operations_routes(context))
+    app.include_router(residency_routes(context))
+    app.include_router(pull_routes(context))
     app.include_router(admin_routes(context))
     app.include_router(usage_routes(context))
     app.include_router(description_routes(app))

@@ -21,6 +21,8 @@ from ai_core.api.description.document import REFERENCE, complete
 from ai_core.api.embedding_requests import EmbeddingsBody
 from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
+from ai_core.api.pull_requests import PullBody
+from ai_core.api.residency_requests import LoadBody, UnloadBody
 from ai_core.api.route_access import DeclaredRoute
 from ai_core.api.transcription_form import TranscriptionBody
 
@@ -34,6 +36,9 @@ BODIES: tuple[type[BaseModel], ...] = (
     BatchLine,
     KeyBody,
     RotationBody,
+    LoadBody,
+    UnloadBody,
+    PullBody,
 )
 
 

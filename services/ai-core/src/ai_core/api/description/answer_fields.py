@@ -242,6 +242,13 @@ OPERATIONS: dict[str, FieldText] = {
     "dimensions": ("Numbers of a vector; null unless it makes embeddings.", None),
     "pooling": ("How a vector is made of those of the tokens; null unless it makes embeddings.", None),
     "ModelFacts.description": ("What the file says of itself.", "qwen3 6M Q8_0"),
+    "ResidencyFacts.model": ("Its name.", "neo-demo"),
+    "memory_bytes": ("What it counts for, measured or estimated; 0: not in memory.", 131_072_000),
+    "ResidencyFacts.requests": ("Requests that use it.", 0),
+    "pinned": ("Whether it is never put out of memory.", False),
+    "keep_alive": ("Seconds that it stays unused; null: until its room is needed.", 3600.0),
+    "resting": ("Whether it has given back its cache of keys and values.", False),
+    "load_seconds": ("What its last load took; null: not in memory.", 1.2),
     "Health.status": (
         (
             "'degraded': something is missing, requests are answered all the same; 'unavailable': every "

@@ -39,6 +39,34 @@ class ModelList(Shape):
     models: list[ModelFacts]
 
 
+class ResidencyFacts(Shape):
+    """How a model stands in memory."""
+
+    model: str
+    state: EngineState
+    load_progress: float
+    memory_bytes: int
+    requests: int
+    pinned: bool
+    keep_alive: float | None
+    resting: bool
+    load_seconds: float | None
+
+
+class AdapterFacts(Shape):
+    """A LoRA adapter of a model."""
+
+    name: str
+    format: Literal["gguf", "peft"]
+    scale: float
+
+
+class AdapterList(Shape):
+    """All adapters of a model."""
+
+    adapters: list[AdapterFacts]
+
+
 class ApiState(Shape):
     """The process that speaks HTTP."""
 

@@ -49,6 +49,13 @@ GENERATION: dict[str, FieldText] = {
         ),
         "auto",
     ),
+    "keep_alive": (
+        (
+            "How long the model stays in memory after this answer: seconds, or a text like '5m'; 0: it "
+            "leaves at once; -1: it stays until its room is needed."
+        ),
+        "5m",
+    ),
     "session_id": ("Continue the conversation that the server keeps under this id.", "visite-42"),
     "grammar": ("A GBNF grammar that the answer follows.", 'root ::= "oui" | "non"'),
     "response_format": (
@@ -177,6 +184,14 @@ KEYS: dict[str, FieldText] = {
     "priority": ("Higher classes are computed first; within one, keys take turns.", "normal"),
     "fair_by_user": ("Waiting requests take turns by the 'user' that they name, not by key.", False),
     "expires_at": ("When the key ends, with its time zone; left out: never.", "2030-01-31T12:00:00+01:00"),
+    "LoadBody.model": ("Name or alias of the model; the default model if left out.", "neo-demo"),
+    "UnloadBody.model": ("Name or alias of the model; the default model if left out.", "neo-demo"),
+    "PullBody.name": (
+        "Name or alias of a model of the models file, or owner/name of a repository.",
+        "Qwen/Qwen2.5-0.5B-Instruct-GGUF",
+    ),
+    "wait": ("Whether the answer comes when the model is resident; otherwise at once.", True),
+    "force": ("Break off the answers that the model is giving.", False),
     "grace_seconds": ("How long the old secret goes on working; left out: it ends at once.", 3600),
 }
 TRANSCRIPTION: dict[str, FieldText] = {

@@ -17,6 +17,11 @@ BODY_ERRORS = (408, 413, 415)
 MODEL_ERRORS = (404, 429, 504)
 NATIVE_STREAM = 'data: {"delta":"Bonjour"}\n\ndata: {"delta":" !"}\n\ndata: {"response":"Bonjour !", …}\n\n'
 OPENAI_STREAM = 'data: {"id":"chatcmpl-5f2c","object":"chat.completion.chunk", …}\n\ndata: [DONE]\n\n'
+PULL_STREAM = (
+    'data: {"name":"mistral-7b-instruct","status":"planned","choice":"…","total":4300000000, …}\n\n'
+    'data: {"name":"mistral-7b-instruct","status":"downloading","completed":1048576, …}\n\n'
+    'data: {"name":"mistral-7b-instruct","status":"done", …}\n\n'
+)
 Examples = Mapping[str, Any]
 
 
@@ -162,6 +167,46 @@ OPERATORS: dict[str, RouteText] = {
     "GET /api/v1/models": RouteText(
         text="The models that the key may use, with the state of their engines.", answer=operations.ModelList
     ),
+    "POST /api/v1/models/load": RouteText(
+        text="Puts a model into memory, and others out of it if need be. Answers when it is resident, or at "
+        "once where 'wait' is false. A model that is there stays as it is.",
+        answer=operations.ResidencyFacts,
+        examples={"a model": {"model": "neo-demo"}, "for ever": {"model": "neo-demo", "keep_alive": -1}},
+        errors=(*BODY_ERRORS, 404, 504),
+    ),
+    "POST /api/v1/models/unload": RouteText(
+        text="Puts a model out of memory once its answers under way are given. Who comes meanwhile waits, "
+        "and loads it again. A model that is not there stays as it is.",
+        answer=operations.ResidencyFacts,
+        examples={"a model": {"model": "neo-demo"}, "at once": {"model": "neo-demo", "force": True}},
+        errors=(*BODY_ERRORS, 404, 409),
+    ),
+    "GET /api/v1/models/{name}/adapters": RouteText(
+        text="The LoRA adapters that requests to a model may name.",
+        answer=operations.AdapterList,
+        errors=(404,),
+    ),
+    "POST /api/v1/models/{name}/adapters": RouteText(
+        text="Makes a LoRA adapter known, until the server ends: a GGUF file, or a folder of PEFT's. Where "
+        "the model is in memory, the adapter is loaded at once.",
+        answer=operations.AdapterFacts,
+        status=201,
+        examples={"an adapter": {"name": "lettre", "path": "adapters/lettre.gguf"}},
+        errors=(*BODY_ERRORS, 404),
+    ),
+    "DELETE /api/v1/models/{name}/adapters/{adapter}": RouteText(
+        text="Forgets a LoRA adapter, and all that was computed with it. One that is in use is a 409.",
+        answer=operations.AdapterList,
+        errors=(404, 409),
+    ),
+    "POST /api/v1/models/pull": RouteText(
+        text="Fetches a model from the hub, or goes on where it stopped. Events tell how far it is; the last "
+        "one has the status 'done', or is an error. Who asks for a model that is being fetched joins; when "
+        "nobody follows any more, it stops, and what has come is kept.",
+        stream=PULL_STREAM,
+        examples={"a model of the models file": {"name": "mistral-7b-instruct"}},
+        errors=(*BODY_ERRORS, 404, 501, 502, 507),
+    ),
     "GET /api/v1/health": RouteText(
         text="The state of models, engines, database and Redis. 'degraded' is a 200: requests are answered. "
         "503, with the same body, only where nothing can be answered.",
@@ -214,7 +259,7 @@ ERRORS: dict[int, str] = {
     403: "The key does not have the scope, or may not be used from this address.",
     404: "There is no such model, key or thing, or not for this key.",
     408: "The body did not arrive in time.",
-    409: "The conversation is being continued by another request.",
+    409: "The conversation is being continued by another request, or the model is in use.",
     413: "The body is too large.",
     415: "The body is declared as something else than what is taken here.",
     429: "The key's limit is reached, or all places of the model are taken: come back after Retry-After.",
@@ -223,6 +268,7 @@ ERRORS: dict[int, str] = {
     502: "The server that this needs answered with nonsense.",
     503: "The engine, the database or the server itself cannot serve this now: come back after Retry-After.",
     504: "The request waited longer than its deadline allows.",
+    507: "The disk of this server has no room for what was asked for.",
 }
 ERROR_EXAMPLES: dict[int, tuple[str, str, str | None]] = {
     400: ("invalid_value", "'temperature' should be less than or equal to 2.", "temperature"),
@@ -247,6 +293,7 @@ ERROR_EXAMPLES: dict[int, tuple[str, str, str | None]] = {
     502: ("upstream_error", "The server that this needs answered with nonsense.", None),
     503: ("engine_unavailable", "The model is being loaded. Try again soon.", None),
     504: ("deadline_exceeded", "The request waited longer than its timeout allows.", None),
+    507: ("disk_full", "4.3 GB are still to come, and the disk has 1.0 GB free.", None),
 }
 """A code, a message and the field concerned."""
 KEYED_ERRORS = (400, 401, 403, 429, 500, 503)
