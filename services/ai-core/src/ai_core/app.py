@@ -6,9 +6,11 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -26,14 +28,22 @@ from ai_core.api.batch_work import performing
 from ai_core.api.context import ApiContext
 from ai_core.api.server import serve
 from ai_core.api.tracing import Tracing
+from ai_core.catalog.conversion.environment import ready
+from ai_core.catalog.engine_choice import BACKENDS, EngineDecision
+from ai_core.catalog.facts import FileFacts
 from ai_core.catalog.files import ModelSources, load_catalog
+from ai_core.catalog.hub.puller import Puller
+from ai_core.catalog.hub.pulls import Pulls
+from ai_core.catalog.hub.terms import terms_of
+from ai_core.catalog.machine import this_machine
 from ai_core.catalog.models import Catalog, ModelEntry, UpstreamEntry
+from ai_core.catalog.plan import ModelPlan, plan_of
 from ai_core.config import Settings
-from ai_core.engine.messages import EngineConfig
+from ai_core.engine.messages import AdapterFile, EngineConfig
+from ai_core.engine_client.port import Engine
 from ai_core.engine_client.remote.models import RemoteModels
 from ai_core.engine_client.remote.upstream import Upstream
-from ai_core.errors import NeoError
-from ai_core.inference.assembly import Memory, open_memory
+from ai_core.inference.assembly import Memory, open_memory, revision_of
 from ai_core.inference.batches.archive import Batches
 from ai_core.inference.batches.metrics import BatchMetrics
 from ai_core.inference.batches.runner import BatchRunner, Pace
@@ -41,9 +51,11 @@ from ai_core.inference.content_filter.current import ContentFilter
 from ai_core.inference.content_filter.metrics import ContentFilterMetrics
 from ai_core.inference.content_filter.source import Filtering
 from ai_core.inference.engine_metrics import EngineCollector
+from ai_core.inference.engine_room import EngineRoom
 from ai_core.inference.key_metrics import KeyMetrics
 from ai_core.inference.metrics import AnswerMetrics
-from ai_core.inference.served import AllEngines, ServedEngine
+from ai_core.inference.served import ServedEngine
+from ai_core.inference.served_models import Reloader, ServedModels, begin_to_load, reload_or_log
 from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.residency.fleet import Fleet, FleetSettings
 from ai_core.residency.life import Patience
@@ -77,6 +89,9 @@ class Service:
         """Take no new requests; return when those under way are answered, or their time is over."""
         requests = self.context.inference.requests
         requests.close()
+        if self.context.pulls is not None:
+            # What has come is kept; the next pull goes on from there.
+            await self.context.pulls.close()
         waits = [asyncio.create_task(self._nobody_left()), asyncio.create_task(self.hurry.wait())]
         await asyncio.wait(waits, timeout=self.drain_timeout, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
@@ -112,20 +127,52 @@ def catalog_of(settings: Settings) -> Catalog:
     )
 
 
-def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
-    """How the engine of one model is started."""
+def planner(settings: Settings) -> Callable[[ModelEntry], ModelPlan]:
+    """How models are served on this machine, each with what is on the disk when it is called."""
+    machine = this_machine(kernels=settings.engine_kernels, converter=ready() is not None)
+
+    def plan(entry: ModelEntry) -> ModelPlan:
+        if settings.engine_backend == "scripted":
+            decision = EngineDecision("scripted", "ENGINE_BACKEND says so.")
+            return ModelPlan(entry, entry.path, FileFacts(), decision)
+        found = plan_of(entry, machine, settings.max_sequences)
+        if settings.engine_backend == "auto" or entry.type != "gguf" or entry.engine != "auto":
+            return found
+        forced = next(name for name, backend in BACKENDS.items() if backend == settings.engine_backend)
+        return replace(found, decision=EngineDecision(forced, "ENGINE_BACKEND says so."))
+
+    return plan
+
+
+def engine_config(settings: Settings, plan: ModelPlan) -> EngineConfig:
+    """How the engine process of one model is started."""
+    entry = plan.entry
+    max_sequences = entry.max_sequences or settings.max_sequences
+    converted = settings.model_cache_dir / "converted"
     return EngineConfig(
-        backend=settings.engine_backend,
-        model_path=str(entry.path),
+        backend=plan.decision.backend,
+        model_path=str(plan.path or entry.path),
+        adapters=[AdapterFile(one.name, str(one.path), one.scale) for one in entry.adapters],
+        converted_adapters=str(converted / "adapters"),
+        converted_models=str(converted / "models"),
+        chat_template=entry.chat_template,
+        device=entry.device,
+        # The name of a GGUF quantization says which file is fetched, not how it is loaded.
+        quantization=entry.quantization if entry.quantization in {"int8", "4bit"} else "none",
+        trust_remote_code=entry.trust_remote_code,
         context_length=entry.context_length or settings.context_length,
         kv_cells=settings.kv_cells,
-        max_sequences=settings.max_sequences,
+        max_sequences=max_sequences,
         # The API's tickets are the limit that callers meet; the engine's own stands behind it.
-        max_waiting=settings.max_queued_requests + settings.max_sequences,
+        max_waiting=settings.max_queued_requests + max_sequences,
         threads=entry.threads or settings.threads,
         itl_target_ms=settings.itl_target_ms,
         kv_type=settings.kv_type,
         kernels=settings.engine_kernels,
+        precision=settings.engine_precision,
+        prefill_chunk=settings.engine_prefill_chunk,
+        coalescing=settings.engine_coalescing,
+        converter=[sys.executable, "-m", "ai_core.catalog.conversion"],
         kind=entry.kind,
         pooling=entry.pooling,
         matryoshka=entry.matryoshka,
@@ -137,6 +184,12 @@ def engine_config(settings: Settings, entry: ModelEntry) -> EngineConfig:
 def upstream_of(upstream: UpstreamEntry, name: str) -> Upstream:
     """The server that answers for a remote model of this name."""
     return Upstream(upstream.url, upstream.model or name, upstream.key_file, upstream.timeout)
+
+
+def put_remote(remotes: RemoteModels, entry: ModelEntry) -> ServedEngine:
+    """A remote model that is new here, or has changed."""
+    assert entry.upstream is not None, "the models file is not read without one"
+    return remotes.put(entry.name, upstream_of(entry.upstream, entry.name), kind=remote_kind(entry))
 
 
 def remote_kind(entry: ModelEntry) -> Literal["generation", "embedding"]:
@@ -173,12 +226,20 @@ async def open_service(
         stack.push_async_callback(fleet.close)
         remotes = RemoteModels()
         stack.push_async_callback(remotes.close)
-        for entry in catalog.entries:
-            if entry.upstream is not None:
-                remotes.put(entry.name, upstream_of(entry.upstream, entry.name), kind=remote_kind(entry))
-            else:
-                fleet.add(entry, engine_config(settings, entry))
-        engines = AllEngines(fleet.engines, remotes.engines)
+        plan = planner(settings)
+
+        async def look_again(name: str) -> Engine | None:
+            return await reloader.look_again(name)
+
+        room = EngineRoom(
+            fleet,
+            remotes,
+            put_remote=partial(put_remote, remotes),
+            config_of=partial(engine_config, settings),
+            look_again=look_again,
+        )
+        models = ServedModels(room, lambda plan: revision_of(plan, engine_config(settings, plan)))
+        models.take(await asyncio.to_thread(lambda: [plan(entry) for entry in catalog.entries]))
         database = await stack.enter_async_context(open_database(settings))
         access = access_over(database, settings)
         await stack.enter_async_context(access.usage.writing())
@@ -186,24 +247,30 @@ async def open_service(
         if (upstream := transcription_upstream(settings)) is not None:
             transcriber = await stack.enter_async_context(open_remote_transcriber(upstream))
         redis = await stack.enter_async_context(redis_of(settings))
-        registry = registry_over(engines)
+        registry = registry_over(models.engines)
         registry.register(FleetCollector(fleet.metrics, fleet.budget, fleet.standings))
         limiter = await stack.enter_async_context(open_limiter(redis, access.usage, registry))
         memory = await stack.enter_async_context(
             # A connection of its own: a large answer on its way holds up nobody's limits.
             open_memory(
                 settings,
-                catalog,
-                {entry.name: engine_config(settings, entry) for entry in catalog.entries},
+                models.revisions,
                 await stack.enter_async_context(redis_of(settings)),
                 registry,
             )
         )
-        context = api_context(settings, catalog, engines, access, limiter, registry, memory, content_filter)
+        context = api_context(
+            settings, catalog, models.engines, access, limiter, registry, memory, content_filter
+        )
         stack.push_async_callback(context.inference.close)
+        reloader = Reloader(lambda: catalog_of(settings), plan, models, context.inference)
+        stack.push_async_callback(reloader.close)
         tracing = stack.enter_context(traces_of(settings, context.registry))
         stores = {} if redis is None else {"redis": redis}
-        context = replace(context, transcriber=transcriber, tracing=tracing, stores=stores)
+        context = replace(context, transcriber=transcriber, tracing=tracing, stores=stores, fleet=fleet)
+        pulls = Pulls(Puller(), terms_of(settings, fleet.budget), partial(reload_or_log, reloader.reload))
+        stack.push_async_callback(pulls.close)
+        context = replace(context, plans=models.plans, reload_models=reloader.reload, pulls=pulls)
         yield Service(context, settings.drain_timeout)
 
 
@@ -292,12 +359,14 @@ def api_context(
         access=access,
         limiter=limiter,
         max_body_bytes=settings.max_body_bytes,
+        adapter_folders=(settings.model_cache_dir, *settings.adapter_folders),
         max_audio_bytes=settings.max_audio_size,
         cors_origins=settings.cors_origins,
         batches=batches_over(settings, access.database),
         batch_retention_days=settings.batch_retention_days,
         max_batch_bytes=settings.max_batch_bytes,
         version=version("ai-core"),
+        request_timeout=settings.request_timeout,
     )
 
 
@@ -353,17 +422,37 @@ async def prepare_keys(settings: Settings, *, loopback: bool) -> str | None:
 
 
 @contextmanager
-def _reloading_on_hangup(content_filter: ContentFilter | None) -> Iterator[None]:
-    """SIGHUP reads the lists again. Without lists it ends the process, as it always did."""
-    if content_filter is None:
+def _reloading_on_hangup(reloads: Sequence[Callable[[], Awaitable[object]]]) -> Iterator[None]:
+    """SIGHUP reads again what may be read again. Where there is nothing, it ends the process, as ever."""
+    if not reloads:
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, content_filter.reload)
+    tasks: set[asyncio.Future[object]] = set()
+
+    def reload_all() -> None:
+        for reload in reloads:
+            task = asyncio.ensure_future(reload())
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload_all)
     try:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+
+
+def reloads_of(
+    settings: Settings, context: ApiContext, content_filter: ContentFilter | None
+) -> list[Callable[[], Awaitable[object]]]:
+    """What SIGHUP reads again: the lists of the content filter and the models file, where there are such."""
+    found: list[Callable[[], Awaitable[object]]] = []
+    if content_filter is not None:
+        found.append(partial(asyncio.to_thread, content_filter.reload))
+    if settings.model_path is None and settings.engine_backend != "scripted":
+        found.append(partial(reload_or_log, context.reload_models))
+    return found
 
 
 async def run(
@@ -374,7 +463,9 @@ async def run(
 ) -> None:
     """Serve on a listening socket until a signal ends it."""
     async with open_service(settings, catalog, content_filter) as service:
-        preload(service.context.engines[catalog.default.name])
+        begin_to_load(service.context.engines[catalog.default.name])
+        if service.context.fleet is not None:
+            service.context.fleet.preload()
         application = create_application(service.context)
         # What exists now stays to the end: the collector need not look at it again and again.
         gc.collect()
@@ -386,7 +477,7 @@ async def run(
             await runner.stop()
             await service.drain()
 
-        with _reloading_on_hangup(content_filter):
+        with _reloading_on_hangup(reloads_of(settings, service.context, content_filter)):
             async with runner.running():
                 await serve(
                     application,
@@ -395,11 +486,3 @@ async def run(
                     service.hurry.set,
                     max_message_bytes=settings.max_body_bytes,
                 )
-
-
-def preload(engine: ServedEngine) -> None:
-    """Begin to load a model, so that the first answer comes soon. The first request would do it, too."""
-    try:
-        engine.start()
-    except NeoError as error:
-        log.warning("preload failed", error=error.code)

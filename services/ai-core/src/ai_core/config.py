@@ -145,6 +145,12 @@ class Settings(ServiceSettings):
     """How keys and values are stored: ``auto`` takes what makes running streams fastest here."""
     engine_kernels: Literal["auto", "ggml"] = "auto"
     """``auto`` computes with kernels of our own where the processor has AVX-512 VNNI; ``ggml`` never does."""
+    engine_precision: Literal["auto", "f32"] = "auto"
+    """What OpenVINO computes in: ``auto``, what the processor is fastest with (BF16 where it has it)."""
+    engine_prefill_chunk: Annotated[int, Field(ge=0, le=4_096)] = 0
+    """Tokens in one step of OpenVINO, those of running streams among them; 0: the default, 32."""
+    engine_coalescing: bool = True
+    """Whether a request waits for a long prefix that another one is computing; off only to measure it."""
     engine_backend: Literal["auto", "llama_cpp", "openvino", "scripted"] = "auto"
     """What computes GGUF models for which the models file names no engine; ``auto``: what is faster here.
     ``scripted`` computes nothing: it measures the edge."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from ai_core.app import catalog_of, engine_config
-from ai_core.catalog.models import ModelEntry
+import pytest
+
+from ai_core.app import catalog_of, engine_config, planner
+from ai_core.catalog.engine_choice import EngineDecision
+from ai_core.catalog.facts import FileFacts
+from ai_core.catalog.models import AdapterEntry, ModelEntry
+from ai_core.catalog.plan import ModelPlan
 from ai_core.config import Settings
+from ai_core.engine.messages import AdapterFile
+
+
+def planned(entry: ModelEntry) -> ModelPlan:
+    return ModelPlan(entry, entry.path, FileFacts(), EngineDecision("llama.cpp", "The test says so."))
 
 
 def test_settings_reach_the_engine() -> None:
@@ -21,7 +32,7 @@ def test_settings_reach_the_engine() -> None:
             "DEBUG": "true",
         }
     )
-    config = engine_config(settings, ModelEntry("m", Path("/srv/m.gguf")))
+    config = engine_config(settings, planned(ModelEntry("m", Path("/srv/m.gguf"))))
     assert config.model_path == "/srv/m.gguf"
     assert (config.context_length, config.kv_cells, config.max_sequences) == (4096, 9999, 3)
     assert (config.threads, config.itl_target_ms, config.log_level) == (2, 150.5, "debug")
@@ -30,8 +41,31 @@ def test_settings_reach_the_engine() -> None:
 
 def test_a_models_own_figures_go_before_the_settings() -> None:
     settings = Settings.load({"CONTEXT_LENGTH": "4096", "THREADS": "2"})
-    config = engine_config(settings, ModelEntry("m", Path("m.gguf"), context_length=512, threads=1))
-    assert (config.context_length, config.threads) == (512, 1)
+    entry = ModelEntry(
+        "m",
+        Path("m.gguf"),
+        context_length=512,
+        threads=1,
+        max_sequences=2,
+        adapters=(AdapterEntry("formal", Path("/a/formal.gguf"), 0.5),),
+        chat_template="{{ messages }}",
+        quantization="Q4_K_M",
+    )
+    config = engine_config(settings, planned(entry))
+    assert (config.context_length, config.threads, config.max_sequences) == (512, 1, 2)
+    assert config.adapters == [AdapterFile("formal", "/a/formal.gguf", 0.5)]
+    assert (config.chat_template, config.quantization) == ("{{ messages }}", "none")
+
+
+@pytest.mark.parametrize(
+    ("setting", "engine"), [("llama_cpp", "llama.cpp"), ("openvino", "openvino"), ("scripted", "scripted")]
+)
+def test_the_operator_may_say_what_computes_gguf(tmp_path: Path, setting: str, engine: str) -> None:
+    plan = planner(Settings.load({"ENGINE_BACKEND": setting}))
+    entry = ModelEntry("m", tmp_path / "m.gguf")
+    assert plan(entry).decision.engine == engine
+    named = replace(entry, engine="llama.cpp")
+    assert plan(named).decision.engine == ("scripted" if setting == "scripted" else "llama.cpp")
 
 
 def test_the_engine_for_measuring_needs_no_model() -> None:

@@ -128,6 +128,8 @@ def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
         "API_PORT": str(port),
         "MODEL_PATH": str(DEMO_MODEL),
         "MODEL_NAME": "neo-demo",
+        # The reference, whatever else is installed here; what others do has tests of its own.
+        "ENGINE_BACKEND": "llama_cpp",
         "DATABASE_URL": f"sqlite:///{folder}/ai-core.db",
         "LOCAL_KEY_PATH": str(key_path),
         **settings,

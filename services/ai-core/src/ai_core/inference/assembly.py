@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 from prometheus_client import CollectorRegistry, Gauge
@@ -41,6 +41,15 @@ ADMINISTRATIVE = frozenset(
     }
 )
 """Settings of an engine on which no answer depends. All others count, also one that is added tomorrow."""
+
+
+LIBRARIES = {
+    "llama_cpp": "llama-cpp-python",
+    "openvino": "openvino-genai",
+    "transformers": "transformers",
+    "onnxruntime": "onnxruntime-genai",
+}
+"""What computes, by the names of backends: another version may answer otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,16 @@ def revision_of(plan: ModelPlan, config: EngineConfig) -> Revision:
 def manner_of(config: EngineConfig) -> str:
     """Everything but the weights that an answer depends on: versions, and how the engine is set."""
     shaping = {name: getattr(config, name) for name in config.__struct_fields__ if name not in ADMINISTRATIVE}
-    versions = f"ai-core {version('ai-core')}, llama-cpp-python {version('llama-cpp-python')}"
+    library = LIBRARIES.get(config.backend)
+    versions = f"ai-core {version('ai-core')}" + (f", {library} {_installed(library)}" if library else "")
     return f"{versions}, {msgspec.json.encode(shaping).decode()}"
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def _stores(
