@@ -1,6 +1,7 @@
 """For all tests of the workspace: real servers, and how hypothesis behaves."""
 
 from hypothesis import settings
+from model_twins import twins
 from servers import (
     _postgres_cluster,
     _redis,
@@ -10,7 +11,15 @@ from servers import (
     redis_url,
 )
 
-__all__ = ["_postgres_cluster", "_redis", "postgres_server", "postgres_url", "redis_server", "redis_url"]
+__all__ = [
+    "_postgres_cluster",
+    "_redis",
+    "postgres_server",
+    "postgres_url",
+    "redis_server",
+    "redis_url",
+    "twins",
+]
 
 # No deadline per example: on a busy machine it fails tests that are right.
 settings.register_profile("workspace", deadline=None, print_blob=True)

@@ -1,4 +1,7 @@
-"""The demo model in every format, made once per session from its GGUF file; and broken copies of them."""
+"""The demo model in every format, made once per session from its GGUF file; and broken copies of them.
+
+The workspace's conftest imports this, so what is heavy is imported when a twin is made.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ai_core_service import DEMO_MODEL
-from gguf_twin import demo_recipe, write_f32_twin
+
+DEMO_MODEL = Path(__file__).resolve().parents[4] / "models/neo-demo/neo-demo.gguf"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class ModelTwins:
     @cached_property
     def gguf(self) -> Path:
         """As GGUF, all numbers F32."""
+        from gguf_twin import write_f32_twin
+
         target = self.folder / "neo-demo-f32.gguf"
         write_f32_twin(DEMO_MODEL, target)
         return target
@@ -34,6 +39,8 @@ class ModelTwins:
     @cached_property
     def safetensors(self) -> Path:
         """As transformers wants it, F32."""
+        from gguf_twin import demo_recipe
+
         target = self.folder / "safetensors"
         with demo_recipe() as to_transformers:
             to_transformers(DEMO_MODEL, target)
