@@ -39,6 +39,25 @@ def write_twin_with_template(source: Path, target: Path, chat_template: str) -> 
     _finish(writer)
 
 
+def write_q8_0_twin(source: Path, target: Path, **words: str) -> None:
+    """Copy a GGUF file with its matrices in Q8_0, and with other texts in its metadata
+    (``tokenizer_ggml_pre="llama-bpe"``)."""
+    reader = gguf.GGUFReader(source)
+    texts = {name.replace("_", "."): text for name, text in words.items()}
+    writer = _writer(reader, target, without={"general.file_type", *texts})
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    for name, text in texts.items():
+        writer.add_string(name, text)
+    for tensor in reader.tensors:
+        if len(tensor.shape) == 1:
+            writer.add_tensor(tensor.name, np.ascontiguousarray(tensor.data))
+            continue
+        matrix = np.ascontiguousarray(tensor.data, dtype=np.float32)
+        quantized = gguf.quants.quantize(matrix, gguf.GGMLQuantizationType.Q8_0)
+        writer.add_tensor(tensor.name, quantized, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+    _finish(writer)
+
+
 def _writer(reader: gguf.GGUFReader, target: Path, without: set[str]) -> gguf.GGUFWriter:
     """For a file with the same metadata but these."""
     architecture = reader.get_field("general.architecture")

@@ -91,6 +91,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     converted_models: str = ""
     """A folder where models are kept in the form that the backend computes with (OpenVINO), once they were
     brought into it; empty: none is kept, and each load does it again."""
+    converter: list[str] = []
+    """A command that brings a folder of safetensors into OpenVINO's form, to be followed by the folder, the
+    one that keeps converted models, and the quantization (``ai_core.catalog.conversion``). Empty: there is
+    none."""
     precision: Literal["auto", "f32"] = "auto"
     """What OpenVINO computes in: what the processor is fastest with, or F32, to compare outputs."""
     prefill_chunk: int = 0

@@ -69,6 +69,8 @@ class OpenVinoBackend:
         self._request_ids = itertools.count(1)
         self._segments: list[Segment] = []
         self._missing: frozenset[Feature] = frozenset({"adapter"})
+        self.computed_tokens = 0
+        """All that went through the model, from the start."""
 
     def capabilities(self) -> Capabilities:
         return Capabilities(
@@ -152,6 +154,7 @@ class OpenVinoBackend:
     def _choose(self, logits: Logits, ids: InputIds, positions: Positions) -> Mapping[int, int]:
         """Called by the graph, in the middle of a step."""
         tokens = plain(ids, self._vocabulary)
+        self.computed_tokens += len(tokens)
         self._segments = read_batch(tokens, positions, self._sequences.values())
         sampled = [self._sequences[segment.id] for segment in self._segments if segment.sampled]
         if len(sampled) != len(logits):

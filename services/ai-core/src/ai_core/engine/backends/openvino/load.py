@@ -15,6 +15,7 @@ from ai_core.engine.backends.hf_vocabulary import HfVocabulary, read_json
 from ai_core.engine.backends.hf_vocabulary import vocabulary_of as vocabulary_of_folder
 from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.openvino.backend import OpenVinoBackend
+from ai_core.engine.backends.openvino.conversion import MANIFEST, converted, is_prepared
 from ai_core.engine.backends.openvino.gguf_metadata import BadFile, read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import vocabulary_of
 from ai_core.engine.backends.openvino.graph import vocabulary_size
@@ -32,15 +33,14 @@ DEFAULT_CHUNK = 32
 """Tokens in a step, those of running streams among them. OpenVINO takes it when a model is loaded: with 32,
 streams feel a long prompt at three to four times their own step, with 64 at six times; a prompt alone is
 read at three quarters of the rate that 256 would give."""
-_PREPARED = 0.6
-"""Share of the time of a first load after which the model is prepared."""
+_CONVERTED, _PREPARED = 0.8, 0.9
+"""Shares of a first load's progress after which the model is converted, and prepared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a model's files say of it."""
 
-    path: Path
     vocabulary: HfVocabulary
     trained_context: int
     description: str
@@ -63,12 +63,17 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         )
     if config.kind == "embedding":
         raise CannotLoad("embedding models are served by llama.cpp")
-    source = _source(Path(config.model_path))
+    path = Path(config.model_path)
+    if path.is_dir() and not (path / MODEL_FILE).is_file():
+        path = converted(path, config, lambda share: on_progress(share * _CONVERTED))
+    source = _source(path)
     length = context_length(config.context_length, source.trained_context)
     cells = kv_cells(config.kv_cells, length, config.max_sequences)
-    on_progress(0.0)
+    on_progress(_CONVERTED)
     with tempfile.TemporaryDirectory() as unkept:
-        folder = prepared(source.path, Path(config.converted_models or unkept))
+        folder = path
+        if not is_prepared(path):
+            folder = prepared(path, Path(config.converted_models or unkept))
         on_progress(_PREPARED)
         pipeline, vocabulary = _compile(folder, config, cells)
     backend = OpenVinoBackend(
@@ -115,7 +120,6 @@ def _gguf(path: Path) -> Source:
         raise CannotLoad(f"{path} {reason}")
     types = {WEIGHTS[type_] for type_ in model.tensors.values() if type_ in WEIGHTS}
     return Source(
-        path,
         vocabulary_of(model.metadata, str(path)),
         int(model.of_architecture("context_length") or 0),
         f"{model.architecture} {'+'.join(sorted(types))}",
@@ -133,13 +137,18 @@ def _folder(path: Path) -> Source:
     size = weights.with_suffix(".bin").stat().st_size
     kind = described.get("model_type") or "model"
     return Source(
-        path,
         vocabulary_of_folder(path),
         trained if isinstance(trained, int) else 0,
-        f"{kind} in OpenVINO's form",
+        f"{kind} in OpenVINO's form{_stored(path)}",
         0,
         size,
     )
+
+
+def _stored(path: Path) -> str:
+    """How the weights of a converted model are stored, for a person."""
+    form = read_json(path / MANIFEST).get("form")
+    return f", {form}" if isinstance(form, str) else ""
 
 
 def _compile(folder: Path, config: EngineConfig, cells: int) -> tuple[genai.ContinuousBatchingPipeline, int]:

@@ -85,18 +85,24 @@ def read_batch(tokens: Tokens, positions: Positions, sequences: Iterable[Known])
 
 
 def _owner(sequences: list[Known], position: int, token: int) -> int:
-    """Which of the sequences has this token there: one that expects it goes before one that was set back."""
-    other = None
+    """Which of the sequences has this token there. Those that decode stand first in a batch, so one of them
+    goes before one whose prompt is read; and one that expects the token goes before one that was set back."""
+    best, found = len(_RANKS), -1
     for index, sequence in enumerate(sequences):
         if position >= sequence.known or sequence.token(position) != token:
             continue
-        if sequence.next == position:
-            return index
-        if other is None:
-            other = index
-    if other is None:
+        rank = _RANKS[sequence.next == position, sequence.known == position + 1]
+        if rank < best:
+            best, found = rank, index
+        if not best:
+            break
+    if found < 0:
         raise Unreadable(f"no sequence has the token {token} at {position}")
-    return other
+    return found
+
+
+_RANKS = {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}
+"""By whether the position is expected, and whether it is the last known one."""
 
 
 def _common(sequence: Known, start: int, tokens: Tokens, positions: Positions) -> int:

@@ -1,0 +1,381 @@
+"""OpenVINO's backend with the demo model: it says what llama.cpp says, and nobody's answer is changed by
+others. Everything is computed in F32, so that outputs can be compared."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from ai_core_service import DEMO_MODEL
+from gguf_twin import write_q8_0_twin
+from openvino_rig import GREEDY, Rig, open_backend
+
+from ai_core.engine.backends.llama_cpp.load import load as load_llama
+from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.port import ConstraintFailed, Sequence, Tokens
+from ai_core.engine.messages import EngineConfig, Grammar, Sampling
+
+UNENDING = Sampling(temperature=0, ignore_eos=True)
+WILD = Sampling(temperature=1.8, top_p=1.0, seed=7)
+CLEAR_LEAD = 0.5
+"""Answers are compared where the likeliest token leads by this many units of log probability."""
+SYSTEM = (
+    "Tu es Neo, l'assistant du Code du travail. Réponds en français, avec courtoisie et clarté. Si tu ne "
+    "sais pas, dis-le, et conseille de consulter un professionnel du droit ou l'inspection du travail. " * 3
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("prepared")
+
+
+@pytest.fixture(scope="module")
+def rig(kept: Path) -> Iterator[Rig]:
+    opened = open_backend(DEMO_MODEL, kept)
+    yield opened
+    opened.backend.close()
+
+
+@pytest.fixture
+def small(kept: Path) -> Iterator[Callable[..., Rig]]:
+    """Starts backends of other sizes over the same prepared model."""
+    opened: list[Rig] = []
+
+    def start(**config: int) -> Rig:
+        opened.append(open_backend(DEMO_MODEL, kept, **config))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.backend.close()
+
+
+def questions() -> list[str]:
+    corpus = DEMO_MODEL.parent / "corpus"
+    pairs = [
+        pair
+        for name in ("contrats.fr.toml", "labour-law.en.toml")
+        for pair in tomllib.loads((corpus / name).read_text())["pair"]
+    ]
+    return [str(pair["questions"][0]) for pair in pairs][::6][:12]
+
+
+def llama_says(model: Path, prompts: list[Tokens]) -> list[tuple[list[int], list[float], float]]:
+    """What llama.cpp answers greedily, with the log probability of each token, and the smallest lead."""
+    loaded = load_llama(EngineConfig(model_path=str(model), threads=1, max_sequences=1), lambda _: None)
+    assert isinstance(loaded, Loaded)
+    backend, answers = loaded.backend, []
+    for number, prompt in enumerate(prompts):
+        backend.submit(Sequence(number, prompt, GREEDY, 60, chances=2))
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        lead = np.inf
+        while backend.stats().running:
+            result = backend.step()
+            tokens += [token for _, token in result.tokens]
+            for chances in result.chances.values():
+                logprobs.append(chances.logprob)
+                lead = min(lead, chances.top[0][1] - chances.top[1][1])
+        answers.append((tokens, logprobs, lead))
+    backend.close()
+    return answers
+
+
+# --- what llama.cpp says --------------------------------------------------------------------------
+
+
+def test_greedy_answers_and_their_probabilities_are_those_of_llama_cpp_alone_and_eight_at_once(
+    rig: Rig,
+) -> None:
+    prompts = [rig.prompt(question) for question in questions()]
+    expected = llama_says(DEMO_MODEL, prompts)
+    clear = [number for number, (_, _, lead) in enumerate(expected) if lead > CLEAR_LEAD]
+    assert len(clear) >= 8, "too few clear answers to compare"
+    for number in clear[:3]:
+        assert rig.say(prompts[number], limit=60) == expected[number][0]
+    for number in clear[:8]:
+        rig.submit(number, prompts[number], limit=60, chances=2 if number % 2 else None)
+    rig.finish()
+    for number in clear[:8]:
+        tokens, logprobs, _ = expected[number]
+        assert rig.said[number] == tokens
+        if number % 2:
+            found = [chances.logprob for chances in rig.chances[number]]
+            assert found == pytest.approx(logprobs[: len(found)], abs=0.05)
+
+
+def test_a_q8_0_file_is_answered_as_llama_cpp_answers_it(tmp_path: Path) -> None:
+    model = tmp_path / "q8.gguf"
+    write_q8_0_twin(DEMO_MODEL, model)
+    rig = open_backend(model, tmp_path / "prepared")
+    prompts = [rig.prompt(question) for question in questions()]
+    expected = llama_says(model, prompts)
+    compared = 0
+    for prompt, (tokens, _, lead) in zip(prompts, expected, strict=True):
+        # llama.cpp rounds activations to 8 bits, too: what it computes here differs by more than in F16.
+        if lead > 4 * CLEAR_LEAD:
+            assert rig.say(prompt, limit=60) == tokens
+            compared += 1
+    rig.backend.close()
+    assert compared >= 3
+
+
+# --- how tokens are chosen ------------------------------------------------------------------------
+
+
+def test_an_answer_ends_at_its_end_or_is_cut_at_max_tokens(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    whole = rig.say(prompt)
+    assert 5 < len(whole) < 100
+    rig.submit(1, prompt)
+    rig.submit(2, prompt, limit=5)
+    rig.submit(3, prompt, UNENDING, limit=len(whole) + 20)
+    rig.finish()
+    assert (rig.ended[1], rig.ended[2], rig.ended[3]) == ("stop", "length", "length")
+    assert rig.said[1] == whole
+    assert rig.said[2] == whole[:5]
+    assert rig.said[3][: len(whole)] == whole
+    assert len(rig.said[3]) == len(whole) + 20
+    assert not rig.vocabulary.end_tokens & set(rig.said[3])
+
+
+def test_a_seed_gives_the_same_answer_whoever_else_is_there(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    alone = rig.say(prompt, WILD, limit=30)
+    others = [WILD, Sampling(temperature=1.8, top_p=1.0, seed=8), GREEDY, WILD]
+    for id_, sampling in enumerate(others):
+        rig.submit(id_, prompt, sampling, limit=30)
+    rig.finish()
+    assert rig.said[0] == rig.said[3] == alone
+    assert rig.said[1] != alone
+    assert rig.text(rig.said[2]).startswith("Bonjour")
+
+
+def test_a_bias_forbids_and_forces_tokens(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    usual = rig.say(prompt, limit=8)
+    forbidden = rig.say(prompt, Sampling(temperature=0, logit_bias={usual[0]: -100.0}), limit=8)
+    assert forbidden[0] != usual[0]
+    forced = Sampling(temperature=0.5, top_k=5, seed=1, logit_bias={usual[3]: 100.0})
+    assert set(rig.say(prompt, forced, limit=6)) == {usual[3]}
+
+
+def test_penalties_keep_a_token_from_coming_again(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    forced = {rig.say(prompt, limit=1)[0]: 50.0}
+    again = Sampling(temperature=0, logit_bias=forced)
+    assert len(set(rig.say(prompt, again, limit=5))) == 1
+    once = Sampling(temperature=0, logit_bias=forced, presence_penalty=100.0)
+    assert rig.say(prompt, once, limit=5).count(next(iter(forced))) == 1
+
+
+def test_only_the_likeliest_are_drawn_from_a_small_top_k_and_top_p(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    greedy = rig.say(prompt, limit=20)
+    for narrow in (
+        Sampling(temperature=1.9, top_k=1, top_p=1.0, seed=3),
+        Sampling(temperature=1.0, top_p=0.01, seed=3),
+        Sampling(temperature=1.0, top_p=1.0, min_p=0.999, seed=3),
+    ):
+        assert rig.say(prompt, narrow, limit=20) == greedy
+
+
+# --- grammars -------------------------------------------------------------------------------------
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 12},
+        "age": {"type": "integer", "minimum": 0, "maximum": 130},
+    },
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
+
+def test_answers_keep_to_their_schemas_beside_others_that_have_none(rig: Rig) -> None:
+    prompt = rig.prompt("Qui es-tu ?")
+    usual = rig.say(prompt)
+    schema = Grammar("json_schema", json.dumps(PERSON))
+    for id_, sampling in enumerate((GREEDY, WILD, Sampling(temperature=1.0, seed=5), GREEDY)):
+        constraint = None if id_ == 3 else rig.follow(schema)
+        rig.submit(id_, prompt, sampling, limit=200, constraint=constraint)
+    rig.finish()
+    for id_ in range(3):
+        jsonschema.validate(json.loads(rig.text(rig.said[id_])), PERSON)
+        assert rig.ended[id_] == "stop"
+    assert rig.said[3] == usual
+
+
+class Impossible:
+    """A grammar that fails after a few tokens."""
+
+    complete = False
+
+    def __init__(self) -> None:
+        self.left = 3
+
+    def take(self, token: int) -> bool:
+        self.left -= 1
+        if self.left < 0:
+            raise ConstraintFailed("it is too nasty")
+        return True
+
+    def allowed(self) -> Tokens | None:
+        return None
+
+    def among(self, tokens: Tokens, most: int) -> Tokens:
+        return tokens[:most]
+
+
+def test_a_grammar_that_cannot_be_followed_ends_its_own_answer_only(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    usual = rig.say(prompt)
+    rig.submit(1, prompt, constraint=Impossible())
+    rig.submit(2, prompt)
+    rig.finish()
+    assert rig.lost == {1: "it is too nasty"}
+    assert rig.said[2] == usual
+
+
+# --- who shares, who leaves -----------------------------------------------------------------------
+
+
+def test_a_long_prefix_is_computed_once_and_said_so(rig: Rig) -> None:
+    first, second = rig.prompt("Bonjour", SYSTEM + "1"), rig.prompt("Qui es-tu ?", SYSTEM + "1")
+    before = rig.backend.computed_tokens
+    rig.submit(1, first)
+    rig.finish()
+    alone = rig.backend.computed_tokens - before
+    expected = rig.backend.count(second, "")
+    assert expected >= len(second) - 64
+    before = rig.backend.computed_tokens
+    assert rig.submit(2, second) == expected
+    rig.finish()
+    assert rig.reused[2] == expected
+    assert rig.backend.computed_tokens - before < alone - expected + len(rig.said[2])
+
+
+def test_two_namespaces_never_share_and_answer_alike(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour", SYSTEM + "2")
+    answers = []
+    for id_, namespace in enumerate(("letters\0a", "letters\0b", "\0a")):
+        assert rig.backend.count(prompt, namespace) == 0
+        rig.submit(id_, prompt, namespace=namespace)
+        rig.finish()
+        assert rig.reused[id_] == 0
+        answers.append(rig.said[id_])
+    rig.submit(3, prompt, namespace="letters\0b")
+    rig.finish()
+    assert rig.reused[3] >= 64
+    assert answers[0] == answers[1] == answers[2] == rig.said[3]
+
+
+def test_who_leaves_makes_room_at_once_and_disturbs_nobody(rig: Rig) -> None:
+    prompt = rig.prompt("Bonjour")
+    usual = rig.say(prompt)
+    rig.submit(1, prompt, UNENDING, limit=500)
+    rig.submit(2, prompt)
+    rig.step()
+    rig.submit(3, rig.prompt("Qui es-tu ?", SYSTEM + "3"))
+    rig.backend.cancel(1)
+    rig.backend.cancel(3)
+    rig.backend.cancel(77)
+    assert rig.backend.stats().free_sequences == 7
+    rig.finish()
+    assert rig.said[2] == usual
+    assert (1 in rig.ended, 3 in rig.ended) == (False, False)
+
+
+def test_when_the_cache_is_too_small_for_all_everybody_still_gets_the_undisturbed_answer(
+    rig: Rig, small: Callable[..., Rig]
+) -> None:
+    prompts = [rig.prompt(question, SYSTEM + str(n)) for n, question in enumerate(questions()[:6])]
+    answers = [rig.say(prompt, limit=40) for prompt in prompts]
+    crowded = small(kv_cells=512, context_length=512, max_sequences=6, prefill_chunk=64)
+    for id_, prompt in enumerate(prompts):
+        crowded.submit(id_, prompt, limit=40)
+    crowded.finish()
+    assert crowded.failed == []
+    assert [crowded.said[id_] for id_ in range(len(prompts))] == answers
+
+
+def test_no_more_are_let_in_than_the_cache_has_room_for(small: Callable[..., Rig]) -> None:
+    rig = small(kv_cells=512, context_length=512, max_sequences=6)
+    prompt = np.random.default_rng(1).integers(300, 4000, 500, dtype=np.int32)
+    assert rig.backend.stats().free_sequences == 6
+    rig.submit(1, prompt, limit=5)
+    assert rig.backend.stats().free_sequences == 0
+    rig.finish()
+    assert len(rig.said[1]) == 5
+    assert rig.backend.stats().free_sequences == 6
+
+
+# --- what cannot be served ------------------------------------------------------------------------
+
+
+def _twin_with(tmp_path: Path, **words: str) -> Path:
+    path = tmp_path / "twin.gguf"
+    write_q8_0_twin(DEMO_MODEL, path, **words)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not a usable GGUF file: it is empty"),
+        (b"GGML" + bytes(60), "does not begin with the letters GGUF"),
+        (b"GGUF\x03\x00\x00\x00" + b"\xff" * 16, "it claims"),
+    ],
+)
+def test_broken_files_are_refused_with_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(content)
+    with pytest.raises(CannotLoad, match=said):
+        open_backend(path, tmp_path / "prepared")
+
+
+def test_a_truncated_file_is_refused_and_leaves_nothing_that_is_used(tmp_path: Path) -> None:
+    path, prepared = tmp_path / "cut.gguf", tmp_path / "prepared"
+    path.write_bytes(DEMO_MODEL.read_bytes()[:3_000_000])
+    with pytest.raises(CannotLoad, match=r"cut\.gguf"):
+        open_backend(path, prepared)
+    assert list(prepared.rglob("*.xml")) == []
+
+
+def test_a_tokenizer_that_only_llama_cpp_reads_exactly_is_refused(tmp_path: Path) -> None:
+    path = _twin_with(tmp_path, tokenizer_ggml_pre="deepseek-llm")
+    with pytest.raises(CannotLoad, match="cuts words as 'deepseek-llm' does, which only llama"):
+        open_backend(path, tmp_path / "prepared")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotLoad, match=r"it has no openvino_model\.xml"):
+        open_backend(tmp_path, tmp_path)
+
+
+def test_another_device_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CannotLoad, match="OpenVINO computes on the CPU here"):
+        open_backend(DEMO_MODEL, tmp_path, device="gpu")
+
+
+# --- prepared models ------------------------------------------------------------------------------
+
+
+def test_a_model_is_prepared_once_and_again_when_its_file_changes(tmp_path: Path) -> None:
+    model, prepared = _twin_with(tmp_path), tmp_path / "prepared"
+    open_backend(model, prepared).backend.close()
+    (first,) = prepared.rglob("openvino_model.xml")
+    stamp = first.stat().st_mtime_ns
+    open_backend(model, prepared).backend.close()
+    assert first.stat().st_mtime_ns == stamp
+    model.write_bytes(model.read_bytes() + bytes(1))
+    open_backend(model, prepared).backend.close()
+    (second,) = prepared.rglob("openvino_model.xml")
+    assert second != first

@@ -1,0 +1,159 @@
+"""What OpenVINO's backend decides without OpenVINO: whose rows a batch holds, what the cache holds, and how
+namespaces are kept apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
+from ai_core.engine.backends.openvino.marking import MARKED, id_bits, marked, plain
+from ai_core.engine.backends.openvino.rows import Segment, Unreadable, read_batch
+from ai_core.engine.tokens import Tokens, common_prefix
+
+VOCABULARY = 151_936
+
+
+@dataclass
+class Known:
+    id: int
+    all: list[int]
+    next: int | None = None
+
+    @property
+    def known(self) -> int:
+        return len(self.all)
+
+    def token(self, position: int) -> int:
+        return self.all[position]
+
+    def tokens(self, start: int, end: int) -> Tokens:
+        return np.array(self.all[start:end], dtype=np.int32)
+
+
+def batch(*parts: tuple[Known, int, int]) -> tuple[Tokens, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+    tokens = [token for known, start, end in parts for token in known.all[start:end]]
+    positions = [place for _, start, end in parts for place in range(start, end)]
+    return np.array(tokens, dtype=np.int32), np.array(positions, dtype=np.int64)
+
+
+def test_those_who_decode_and_those_whose_prompts_are_read_are_told_apart() -> None:
+    first, second, third = Known(1, [5, 6, 7], 2), Known(2, [5, 6, 7, 8, 9], 4), Known(3, list(range(40)))
+    read = read_batch(*batch((first, 2, 3), (second, 4, 5), (third, 0, 32)), [first, second, third])
+    assert read == [Segment(1, 2, 3, True), Segment(2, 4, 5, True), Segment(3, 0, 32, False)]
+
+
+def test_of_two_that_look_alike_the_older_one_goes_first() -> None:
+    old, new = Known(1, [5, 6, 7], 2), Known(2, [5, 6, 7], 2)
+    assert [segment.id for segment in read_batch(*batch((old, 2, 3), (new, 2, 3)), [old, new])] == [1, 2]
+
+
+def test_who_is_set_back_is_found_where_it_begins_again() -> None:
+    back, other = Known(1, list(range(10, 80)), 69), Known(2, [1, 2, 3], 2)
+    read = read_batch(*batch((other, 2, 3), (back, 32, 70)), [back, other])
+    assert read == [Segment(2, 2, 3, True), Segment(1, 32, 70, True)]
+
+
+def test_tokens_of_nobody_are_not_taken_for_somebodys() -> None:
+    known = Known(1, [5, 6, 7], 2)
+    with pytest.raises(Unreadable, match="no sequence has the token 8"):
+        read_batch(np.array([8], dtype=np.int32), np.array([2]), [known])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A sequence in some state, and how many tokens of it the next step takes."""
+
+    prompt: list[int]
+    answer: list[int]
+    done: int
+    taken: int
+
+
+SEQUENCES = st.lists(
+    st.builds(
+        Drawn,
+        st.lists(st.integers(0, 2), min_size=2, max_size=12),
+        st.lists(st.integers(0, 2), max_size=4),
+        st.integers(0, 11),
+        st.integers(1, 12),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(SEQUENCES)
+def test_a_batch_in_the_order_of_the_scheduler_is_read_back_as_it_was(drawn: list[Drawn]) -> None:
+    sequences: list[Known] = []
+    decodes: list[tuple[Known, int, int]] = []
+    prompts: list[tuple[Known, int, int]] = []
+    for number, one in enumerate(drawn):
+        known = Known(number, one.prompt + one.answer)
+        sequences.append(known)
+        # Whoever has said something decodes, in every step. Of a prompt, at least two tokens are left.
+        begin = known.known - 1 if one.answer else min(one.done, known.known - 2)
+        known.next = begin
+        if one.answer:
+            decodes.append((known, begin, begin + 1))
+        elif not prompts or prompts[-1][2] == prompts[-1][0].known:
+            # The first prompt that is cut fills the step: nobody comes behind it.
+            prompts.append((known, begin, min(begin + one.taken, known.known)))
+    order = decodes + prompts
+    read = read_batch(*batch(*order), sequences)
+    assert [(part.start, part.end, part.sampled) for part in read] == [
+        (start, end, end == known.known) for known, start, end in order
+    ]
+    for part, (known, start, end) in zip(read, order, strict=True):
+        # Where two could be meant, they have the same tokens there.
+        assert sequences[part.id].all[start:end] == known.all[start:end]
+
+
+PROMPTS = st.lists(st.integers(0, 2), min_size=1, max_size=4 * BLOCK).map(
+    lambda tokens: np.array(tokens, dtype=np.int32)
+)
+
+
+@given(st.lists(PROMPTS, max_size=5), PROMPTS)
+def test_what_was_computed_is_held_in_whole_blocks(computed: list[Tokens], prompt: Tokens) -> None:
+    held = HeldPrefixes(blocks=100)
+    for tokens in computed:
+        held.computed("", tokens)
+    best = max((common_prefix(tokens, prompt) // BLOCK * BLOCK for tokens in computed), default=0)
+    assert held.count("", prompt) == min(best, len(prompt) - 1)
+    assert held.count("another", prompt) == 0
+
+
+def test_what_was_not_used_for_the_longest_time_is_forgotten_first_its_end_before_its_beginning() -> None:
+    held = HeldPrefixes(blocks=3)
+    old, new = np.zeros(2 * BLOCK, np.int32), np.ones(2 * BLOCK, np.int32)
+    held.computed("", old)
+    held.computed("", new)
+    assert len(held) == 3
+    assert held.count("", np.append(new, new[:1])) == 2 * BLOCK
+    assert held.count("", np.append(old, old[:1])) == BLOCK
+
+
+IDS = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40).map(
+    lambda tokens: np.array(tokens, dtype=np.int32)
+)
+
+
+@given(IDS, st.text(max_size=20))
+def test_marks_can_be_taken_off_again_and_fit_into_31_bits(prompt: Tokens, namespace: str) -> None:
+    ids = marked(prompt, namespace, VOCABULARY)
+    assert ids.shape == (1, len(prompt))
+    assert int(ids.max()) < 2**31
+    assert plain(ids[0], VOCABULARY).tolist() == prompt.tolist()
+    assert ids[0, MARKED:].tolist() == prompt[MARKED:].tolist()
+
+
+def test_prompts_of_two_namespaces_begin_differently() -> None:
+    prompt = np.arange(40, dtype=np.int32)
+    beginnings = {tuple(marked(prompt, f"\0{n}", VOCABULARY)[0, :MARKED]) for n in range(2_000)}
+    assert len(beginnings) == 2_000
+    assert id_bits(VOCABULARY) == 18
