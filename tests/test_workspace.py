@@ -1,6 +1,8 @@
 """What holds for the workspace as a whole, and no single member could test."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -72,6 +74,50 @@ def test_what_a_member_needs_is_locked(member: Path) -> None:
     assert needed - own <= set(locked("run"))
     for extra, packages in project["project"].get("optional-dependencies", {}).items():
         assert names(packages) <= set(locked(extra))
+
+
+# Imports a module where only some of the installed packages can be found.
+AMONG = """
+import importlib, sys
+from importlib.machinery import PathFinder
+from importlib.metadata import packages_distributions
+
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in hidden else super().find_spec(name, path, target)
+
+module, *kept = sys.argv[1:]
+plain = lambda name: name.lower().replace("_", "-").replace(".", "-")
+hidden = {top for top, names in packages_distributions().items() if not {*map(plain, names)} & {*kept}}
+sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
+importlib.import_module(module)
+"""
+
+
+@pytest.mark.parametrize(
+    ("extra", "backend"),
+    [
+        ("llama", "llama_cpp"),
+        ("openvino", "openvino"),
+        ("onnx", "onnxruntime"),
+        ("transformers", "transformers"),
+    ],
+)
+def test_an_engine_needs_nothing_but_what_its_command_installs(extra: str, backend: str) -> None:
+    module = f"ai_core.engine.backends.{backend}.load"
+    torch = {"torch"} if extra == "transformers" else set()
+    installed = locked("run").keys() | locked(extra).keys() | torch | {path.name for path in MEMBERS}
+    command = [sys.executable, "-c", AMONG, module, *installed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_server_needs_nothing_but_what_run_installs() -> None:
+    installed = locked("run").keys() | {path.name for path in MEMBERS}
+    command = [sys.executable, "-c", AMONG, "ai_core.__main__", *installed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=lambda path: path.name)
