@@ -10,12 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ai_core.catalog.engine_choice import Machine, choose_engine
-from ai_core.catalog.facts import FileFacts, facts_of
+from ai_core.app import planner
 from ai_core.catalog.hub.sizes import in_words
-from ai_core.catalog.machine import this_machine
-from ai_core.catalog.models import ModelEntry
-from ai_core.catalog.places import opened_path
+from ai_core.catalog.plan import ModelPlan
 from ai_core.cli.models.workplace import Workplace
 
 NOTHING = "–"
@@ -39,20 +36,17 @@ class Row:
 async def run(place: Workplace) -> int:
     """Print the table."""
     running = await place.server.models() or {}
-    machine = this_machine(kernels=place.settings.engine_kernels)
-    sequences = place.settings.max_sequences
-    show([row_of(entry, machine, sequences, running.get(entry.name, {})) for entry in place.catalog.entries])
+    plan = planner(place.settings)
+    show([row_of(plan(entry), running.get(entry.name, {})) for entry in place.catalog.entries])
     return 0
 
 
-def row_of(entry: ModelEntry, machine: Machine, max_sequences: int, told: Mapping[str, Any]) -> Row:
+def row_of(plan: ModelPlan, told: Mapping[str, Any]) -> Row:
     """What the disk tells of one model, and what the running server told, if it knows it."""
-    path = None if entry.type == "remote" else opened_path(entry)
-    facts = FileFacts() if path is None else facts_of(entry.type, path)
-    decision = choose_engine(entry, facts, machine, entry.max_sequences or max_sequences)
-    engine = told.get("engine") or decision.engine
-    reason = told.get("engine_reason") or decision.reason
-    if entry.type != "remote" and path is None:
+    entry, facts = plan.entry, plan.facts
+    engine, reason = told.get("engine") or plan.decision.engine, told.get("engine_reason")
+    reason = reason or plan.decision.reason
+    if plan.absent:
         fetch = f"ai-core models pull {entry.name}" if entry.hub else str(entry.path)
         engine, reason = NOTHING, f"not here: {fetch}"
     return Row(

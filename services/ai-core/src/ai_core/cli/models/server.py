@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 TIMEOUT = httpx.Timeout(5.0, read=60.0)
-GONE = frozenset({"stopped", "parked", "absent"})
+GONE = frozenset({"stopped", "parked", "not_fetched"})
 """States of a model that is not in memory."""
 
 

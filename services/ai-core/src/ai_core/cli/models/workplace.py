@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ai_core.app import fleet_settings
 from ai_core.catalog.hub.orders import Terms
 from ai_core.catalog.hub.terms import terms_of
 from ai_core.catalog.models import Catalog
 from ai_core.cli.models.server import RunningServer
 from ai_core.config import Settings
 from ai_core.errors import ModelNotFound
-from ai_core.residency.process_memory import budget_for, memory_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,5 +32,4 @@ class Workplace:
     @property
     def terms(self) -> Terms:
         """How models are fetched."""
-        budget = self.settings.model_memory_budget or budget_for(memory_limit())
-        return terms_of(self.settings, budget)
+        return terms_of(self.settings, fleet_settings(self.settings).budget)
