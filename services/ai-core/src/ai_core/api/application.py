@@ -25,6 +25,7 @@ from ai_core.api.errors import MethodNotAllowed, RouteNotFound
 from ai_core.api.exchange import STATUS_CLIENT_LEFT, exchange_of
 from ai_core.api.gate import Gate
 from ai_core.api.middleware import RequestCounter, RequestScope
+from ai_core.api.model_routes import model_routes
 from ai_core.api.native_routes import native_routes
 from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
@@ -80,6 +81,7 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.include_router(pull_routes(context))
     app.include_router(admin_routes(context))
     app.include_router(usage_routes(context))
+    app.include_router(model_routes(context))
     app.include_router(description_routes(app))
     routes = declared_routes(app.routes)
     app.openapi = partial(describe, app, context.access.key_header, routes)  # type: ignore[method-assign]

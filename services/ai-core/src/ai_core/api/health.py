@@ -13,6 +13,7 @@ from ai_core.inference.served import ServedEngine
 PING_SECONDS = 1.0
 """What does not answer within this time counts as away."""
 _BROKEN = frozenset({"parked", "restarting"})
+_OUT_OF_SERVICE = frozenset({"parked", "not_fetched"})
 
 
 async def health_of(context: ApiContext, now: float) -> dict[str, Any]:
@@ -37,11 +38,11 @@ async def health_of(context: ApiContext, now: float) -> dict[str, Any]:
 
 
 def status_of(*, accepting: bool, engines: list[str], stores: list[str]) -> str:
-    """``ok``; ``degraded`` where something is missing; ``unavailable`` where every model is parked;
+    """``ok``; ``degraded`` where something is missing; ``unavailable`` where no model can answer;
     ``shutting_down``."""
     if not accepting:
         return "shutting_down"
-    if engines and all(state == "parked" for state in engines):
+    if engines and _OUT_OF_SERVICE.issuperset(engines):
         return "unavailable"
     broken = _BROKEN.intersection(engines) or any(state != "ok" for state in stores)
     return "degraded" if broken else "ok"

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from ai_core.access.caller import Scope
-from ai_core.access.models import model_for, models_of
+from ai_core.access.models import model_and_adapter_for, models_of
 from ai_core.api.answer_format import AnswerFormat
 from ai_core.api.answering import AnswerResponse
 from ai_core.api.completion_answers import CompletionFormat
@@ -20,12 +20,17 @@ from ai_core.api.openai_answers import OpenAIFormat
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.api.openapi import takes
 from ai_core.api.route_access import needs
+from ai_core.catalog.models import ModelEntry, unknown_model
+from ai_core.inference.adapters import adapters_of
 
 
 def openai_routes(context: ApiContext) -> APIRouter:
     """The routes under /v1."""
     router = APIRouter(prefix="/v1", tags=["OpenAI"])
-    catalog = context.inference.catalog
+
+    def names_of(entry: ModelEntry) -> list[str]:
+        adapters = adapters_of(entry, context.engines[entry.name])
+        return [entry.name, *entry.aliases, *(f"{entry.name}:{adapter}" for adapter in adapters)]
 
     def described(name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": int(context.started_at), "owned_by": "neo"}
@@ -76,17 +81,19 @@ def openai_routes(context: ApiContext) -> APIRouter:
             text_field="prompt",
         )
 
-    @router.get("/models", summary="All models, aliases included")
+    @router.get("/models", summary="All models, with their aliases and adapters")
     @needs(Scope.MODELS_READ)
     async def models(request: Request) -> dict[str, Any]:
-        allowed = models_of(caller_of(request.scope), catalog)
-        data = [described(name) for entry in allowed for name in (entry.name, *entry.aliases)]
-        return {"object": "list", "data": data}
+        allowed = models_of(caller_of(request.scope), context.inference.catalog)
+        return {"object": "list", "data": [described(name) for entry in allowed for name in names_of(entry)]}
 
     @router.get("/models/{name:path}", summary="One model")
     @needs(Scope.MODELS_READ)
     async def model(request: Request, name: str) -> dict[str, Any]:
-        model_for(caller_of(request.scope), catalog, name)
+        caller, catalog = caller_of(request.scope), context.inference.catalog
+        entry, adapter = model_and_adapter_for(caller, catalog, name)
+        if adapter and name not in names_of(entry):
+            raise unknown_model(name, models_of(caller, catalog))
         return described(name)
 
     return router

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ai_core.api.description.model_fields import MODEL_FIELDS
 from ai_core.api.description.request_fields import FieldText
 
 ERRORS: dict[str, FieldText] = {
@@ -182,6 +183,9 @@ _MODEL = {
     "aliases": ["gpt-4o-mini"],
     "default": True,
     "type": "gguf",
+    "engine": "llama.cpp",
+    "engine_reason": "The models file says so.",
+    "adapters": [],
     "kind": "generation",
     "state": "ready",
     "load_progress": 1.0,
@@ -229,9 +233,8 @@ OPERATIONS: dict[str, FieldText] = {
     "ModelFacts.name": ("The name to use as 'model'.", "neo-demo"),
     "aliases": ("Further names.", ["gpt-4o-mini"]),
     "default": ("Whether it serves requests that name no model.", True),
-    "ModelFacts.type": ("The format of its file.", "gguf"),
     "kind": ("What it does; null while nobody knows.", "generation"),
-    "state": ("Of the engine: 'parked' after it failed again and again.", "ready"),
+    "state": ("Of the engine: 'parked' after it failed again and again; 'not_fetched': no files.", "ready"),
     "load_progress": ("Of the weights, 0 to 1.", 1.0),
     "context_length": ("Tokens of prompt and answer together.", 4096),
     "max_sequences": ("Answers that are computed side by side.", 16),
@@ -251,8 +254,8 @@ OPERATIONS: dict[str, FieldText] = {
     "load_seconds": ("What its last load took; null: not in memory.", 1.2),
     "Health.status": (
         (
-            "'degraded': something is missing, requests are answered all the same; 'unavailable': every "
-            "model is parked; with this and 'shutting_down' the status code is 503."
+            "'degraded': something is missing, requests are answered all the same; 'unavailable': no "
+            "model can answer; with this and 'shutting_down' the status code is 503."
         ),
         "ok",
     ),
@@ -284,6 +287,13 @@ OPERATIONS: dict[str, FieldText] = {
     "name": ("For people: what the key is for.", "intranet"),
     "KeyFacts.state": ("Whether it works.", "active"),
     "IssuedKeyFacts.state": ("Whether it works.", "active"),
+    "AdapterList.adapters": (
+        "What requests may name.",
+        [{"name": "lettre", "format": "gguf", "scale": 1.0}],
+    ),
+    "AdapterFacts.name": ("What requests call it.", "lettre"),
+    "AdapterFacts.format": ("A GGUF file, or a folder of PEFT's.", "gguf"),
+    "AdapterFacts.scale": ("How strongly it counts.", 1.0),
     "scopes": ("What the key opens.", ["generate", "models:read"]),
     "requests_per_minute": ("Null: no limit.", 60),
     "tokens_per_minute": ("Prompt and answer together. Null: no limit.", None),
@@ -310,4 +320,4 @@ OPERATIONS: dict[str, FieldText] = {
     "requests": ("Answers that were asked for.", 12),
     "cached_answers": ("Those of the requests that cost no tokens: they were answered from memory.", 2),
 }
-ANSWER_FIELDS: dict[str, FieldText] = ERRORS | ANSWERS | OPERATIONS
+ANSWER_FIELDS: dict[str, FieldText] = ERRORS | ANSWERS | OPERATIONS | MODEL_FIELDS

@@ -9,7 +9,8 @@ from pydantic import Field
 from ai_core.access.caller import Scope
 from ai_core.api.description.answer_shapes import Shape
 
-EngineState = Literal["stopped", "loading", "ready", "restarting", "parked"]
+EngineState = Literal["stopped", "loading", "ready", "restarting", "parked", "not_fetched"]
+ModelType = Literal["gguf", "transformers", "onnx", "remote"]
 
 
 class ModelFacts(Shape):
@@ -18,10 +19,13 @@ class ModelFacts(Shape):
     name: str
     aliases: list[str]
     default: bool
-    type: Literal["gguf"]
-    kind: Literal["generation", "embedding"] | None
+    type: ModelType
+    engine: Literal["llama.cpp", "openvino", "transformers", "onnxruntime", "remote", "scripted"] | None
+    engine_reason: str | None
     state: EngineState
     load_progress: float
+    adapters: list[str]
+    kind: Literal["generation", "embedding"] | None
     context_length: int | None
     max_sequences: int | None
     parameters: int | None
@@ -31,6 +35,76 @@ class ModelFacts(Shape):
     dimensions: int | None
     pooling: str | None
     description: str | None
+
+
+class FileFacts(Shape):
+    """What a model's files say of it."""
+
+    format: Literal["gguf", "safetensors", "openvino", "onnx", "unknown"]
+    architecture: str | None
+    quantization: str | None
+    trained_context: int | None
+    size_bytes: int
+    problem: str | None
+
+
+class ModelMemory(Shape):
+    """What a model holds and may hold."""
+
+    resident_bytes: int
+    weights_bytes: int | None
+    max_bytes: int | None
+
+
+class ModelRequests(Shape):
+    """How many requests a model has."""
+
+    running: int
+    waiting: int
+
+
+class ModelSettings(Shape):
+    """What the models file says; null: the server's default."""
+
+    context_length: int | None
+    threads: int | None
+    device: str
+    quantization: str
+    max_sequences: int | None
+    keep_alive: float | None
+    pinned: bool
+    preload: bool
+    weight: float
+    own_chat_template: bool
+    trust_remote_code: bool
+
+
+class ModelDetails(ModelFacts):
+    """Everything about one model."""
+
+    fallback: str | None
+    files: FileFacts | None
+    repository: str | None
+    revision: str | None
+    path: str | None
+    upstream_url: str | None
+    missing: list[str] | None
+    prefix: Literal["any", "snapshot", "none"] | None
+    load_seconds: float | None
+    memory: ModelMemory
+    requests: ModelRequests
+    settings: ModelSettings
+    sampling: dict[str, float]
+    system_prompt: str | None
+
+
+class ModelChanges(Shape):
+    """What became of the models, by name."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    unchanged: list[str]
 
 
 class ModelList(Shape):

@@ -190,6 +190,12 @@ KEYS: dict[str, FieldText] = {
         "Name or alias of a model of the models file, or owner/name of a repository.",
         "Qwen/Qwen2.5-0.5B-Instruct-GGUF",
     ),
+    "AdapterBody.name": ("What requests call it.", "lettre"),
+    "AdapterBody.path": (
+        "A GGUF file or a folder of PEFT's; a relative path begins in MODEL_CACHE_DIR.",
+        "adapters/lettre.gguf",
+    ),
+    "AdapterBody.scale": ("How strongly it counts; 1 if left out.", 1.0),
     "wait": ("Whether the answer comes when the model is resident; otherwise at once.", True),
     "force": ("Break off the answers that the model is giving.", False),
     "grace_seconds": ("How long the old secret goes on working; left out: it ends at once.", 3600),

@@ -167,6 +167,17 @@ OPERATORS: dict[str, RouteText] = {
     "GET /api/v1/models": RouteText(
         text="The models that the key may use, with the state of their engines.", answer=operations.ModelList
     ),
+    "GET /api/v1/models/{name}": RouteText(
+        text="Everything about one model: how it is configured, what computes it and why, what its files "
+        "say, what it holds. 'path', 'upstream_url' and 'system_prompt' are told to the scope 'admin' only.",
+        answer=operations.ModelDetails,
+        errors=(404,),
+    ),
+    "POST /api/v1/admin/models/reload": RouteText(
+        text="Reads the models file again, as SIGHUP does. Models that are the same go on; others finish the "
+        "requests they have. A file with a mistake is a 400 that names its line, and changes nothing.",
+        answer=operations.ModelChanges,
+    ),
     "POST /api/v1/models/load": RouteText(
         text="Puts a model into memory, and others out of it if need be. Answers when it is resident, or at "
         "once where 'wait' is false. A model that is there stays as it is.",
@@ -302,6 +313,7 @@ OPEN_ERRORS = (400, 500)
 
 PARAMETERS: dict[str, tuple[str, Any]] = {
     "name": ("Name or alias of a model.", "neo-demo"),
+    "adapter": ("Name of a LoRA adapter.", "lettre"),
     "key_id": ("The id in the middle of a key.", "k3y5f0rd0c"),
     "session_id": ("The conversation's id.", "visite-42"),
     "batch_id": ("The batch's id.", "batch_5f2c"),
