@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
+from ai_core_service import AI_CORE, DEMO_MODEL
 from fake_hub import FakeHub, Fault, fake_hub
 
 from ai_core.__main__ import command
@@ -133,6 +136,26 @@ def test_what_breaks_off_for_good_is_not_there(capsys: Captured, hub: FakeHub) -
     hub.faults += [Fault(spoil=True)] * 2
     assert "arrived twice with another checksum" in refusal(capsys, "pull", "neo")
     assert "not here: ai-core models pull neo" in models(capsys, "list")[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_pull_goes_on_with_it_later(capsys: Captured, hub: FakeHub, number: int) -> None:
+    hub.faults.append(Fault(hang=3_000_000))
+    environment = {name: os.environ[name] for name in ("PATH", "HF_ENDPOINT", "NO_PROXY", "API_PORT")}
+    command_line = [str(AI_CORE), "models", "pull", "neo"]
+    pull = subprocess.Popen(command_line, env=environment, stderr=subprocess.PIPE, text=True)
+    hub.waiting.wait()
+    # What was sent has to be written first, by another process.
+    while not any(part.stat().st_size > 2_000_000 for part in Path("var").rglob("*.part")):
+        assert pull.poll() is None
+        time.sleep(0.01)
+    pull.send_signal(number)
+    _, said = pull.communicate()
+    assert pull.returncode == 130
+    assert "Stopped. What has come is kept." in said
+    assert "Traceback" not in said
+    assert "are here already" in models(capsys, "pull", "neo")[1]
+    assert hub.ranges()[1] is not None
 
 
 def test_verify_finds_what_is_damaged_and_pull_repairs_it(capsys: Captured) -> None:

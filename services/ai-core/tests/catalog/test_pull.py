@@ -119,6 +119,22 @@ async def test_safetensors_come_with_all_that_belongs_to_them(place: Place) -> N
     assert not (place.folder / "pytorch_model.bin").exists()
 
 
+async def test_onnx_and_adapters_come_as_folders(place: Place) -> None:
+    onnx = {
+        "cpu/int4/genai_config.json": b"{}",
+        "cpu/int4/model.onnx.data": BIG,
+        "cuda/genai_config.json": b"{}",
+    }
+    adapter = {"adapter_config.json": b"{}", "adapter_model.safetensors": BIG[:3_000]}
+    place.hub.add("owner/name", onnx | adapter)
+    assert (await place.fetch(form="onnx")).opened == str(place.folder / "cpu/int4")
+    assert place.opened("onnx") == place.folder / "cpu/int4"
+    assert not (place.folder / "cuda").exists()
+    fetched = await place.fetch(form="peft")
+    assert (fetched.opened, fetched.form) == (str(place.folder), "peft")
+    assert (place.folder / "adapter_model.safetensors").read_bytes() == BIG[:3_000]
+
+
 async def test_two_models_of_one_repository_lie_side_by_side(place: Place) -> None:
     place.hub.add("owner/name", {"m-Q8_0.gguf": BIG, "m-Q4_0.gguf": BIG[:9_000]})
     await place.fetch()

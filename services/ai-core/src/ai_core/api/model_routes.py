@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -70,7 +72,21 @@ def summary_of(context: ApiContext, entry: ModelEntry, *, default: bool) -> dict
         "state": engine.state,
         "load_progress": round(engine.load_progress, 3),
         "adapters": adapters_of(entry, engine),
+        **_use_of(context, entry),
     } | _facts_of_resident(entry, engine.ready)
+
+
+def _use_of(context: ApiContext, entry: ModelEntry) -> dict[str, Any]:
+    """What it holds here, and when it was last asked; null for a model that is computed elsewhere."""
+    engine = None if context.fleet is None else context.fleet.engines.get(entry.name)
+    if engine is None:
+        return {"memory_bytes": None, "last_used_at": None}
+    unused = engine.unused_seconds
+    last = None if unused is None else datetime.fromtimestamp(time.time() - unused, UTC)
+    return {
+        "memory_bytes": engine.memory_bytes,
+        "last_used_at": None if last is None else last.isoformat(timespec="seconds"),
+    }
 
 
 def _facts_of_resident(entry: ModelEntry, ready: Ready | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from ai_core.api.adapter_requests import AdapterBody
 from ai_core.api.admin_requests import KeyBody, RotationBody
 from ai_core.api.batch_requests import BatchLine
 from ai_core.api.completion_requests import CompletionBody
@@ -39,6 +40,7 @@ BODIES: tuple[type[BaseModel], ...] = (
     LoadBody,
     UnloadBody,
     PullBody,
+    AdapterBody,
 )
 
 

@@ -72,6 +72,8 @@ class FleetEngine:
         self.closed = False
         self.idle_since = self.ready_since = clock()
         self.load_seconds = FIRST_LOAD_GUESS
+        self.last_used: float | None = None
+        """When a request last came or ended, by the clock of this process; None: never."""
         self.answered = False
         """It has given an answer to its end since it was loaded."""
         self.on_wait: Callable[[float], None] = lambda _seconds: None
@@ -209,6 +211,7 @@ class FleetEngine:
     def left(self, *, complete: bool) -> None:
         """One user fewer. ``complete``: an answer was given to its end."""
         self.users -= 1
+        self.last_used = self._clock()
         self.answered = self.answered or complete
         if not self.users:
             self.idle_since = self._clock()
@@ -290,6 +293,13 @@ class FleetEngine:
         return 0 if self.phase == "absent" else self.footprint.held
 
     @property
+    def unused_seconds(self) -> float | None:
+        """Since a request last came or ended; 0 while there is one; None: there was none yet."""
+        if self.users:
+            return 0.0
+        return None if self.last_used is None else self._clock() - self.last_used
+
+    @property
     def expires_at(self) -> float | None:
         """When it leaves, if nobody uses it until then."""
         if self.keep_alive < 0 or self._visits:
@@ -360,6 +370,7 @@ class FleetEngine:
 
     def _let_one_in(self) -> None:
         self.users += 1
+        self.last_used = self._clock()
         self.uses += 1
         if self.users == 1:
             self._nudge()

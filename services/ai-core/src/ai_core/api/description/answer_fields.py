@@ -186,6 +186,8 @@ _MODEL = {
     "engine": "llama.cpp",
     "engine_reason": "The models file says so.",
     "adapters": [],
+    "memory_bytes": 131_072_000,
+    "last_used_at": "2026-11-21T11:32:39+00:00",
     "kind": "generation",
     "state": "ready",
     "load_progress": 1.0,

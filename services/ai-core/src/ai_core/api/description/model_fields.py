@@ -37,6 +37,10 @@ MODEL_FIELDS: dict[str, FieldText] = {
     "engine_reason": ("Why this engine.", "The models file says so."),
     "ModelFacts.adapters": ("LoRA adapters that requests may name.", ["formal"]),
     "ModelDetails.adapters": ("LoRA adapters that requests may name.", ["formal"]),
+    "last_used_at": (
+        "When a request last came or ended; null: none did since the start, or it is computed elsewhere.",
+        "2026-11-21T11:32:39+00:00",
+    ),
     "fallback": ("The model that answers while this one is out of service.", None),
     "files": ("What its files say; null where they are not here, or not known.", _FILES),
     "FileFacts.format": ("Of the files.", "gguf"),

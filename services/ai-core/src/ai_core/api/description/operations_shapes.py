@@ -25,6 +25,8 @@ class ModelFacts(Shape):
     state: EngineState
     load_progress: float
     adapters: list[str]
+    memory_bytes: int | None
+    last_used_at: str | None
     kind: Literal["generation", "embedding"] | None
     context_length: int | None
     max_sequences: int | None

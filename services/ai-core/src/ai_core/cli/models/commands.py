@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 
 from ai_core.app import catalog_of
 from ai_core.catalog.models import Catalog, CatalogError
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         return complain(str(error))
     except NeoError as error:
         return complain(error.message, status=EXIT_REFUSED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return complain("Stopped. What has come is kept.", status=EXIT_INTERRUPTED)
 
 
@@ -78,6 +79,10 @@ def _catalog(settings: Settings, options: argparse.Namespace) -> Catalog | None:
 
 
 async def _action(place: Workplace, options: argparse.Namespace) -> int:
+    # As Ctrl-C does: the process that works for us ends before we do.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     match options.action:
         case "pull":
             return await pulling.run(place, options)

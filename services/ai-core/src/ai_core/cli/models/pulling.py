@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
-import signal
 import sys
 
 from ai_core.catalog.hub.messages import Completed, Event, Failed, Moved, Order, Planned, Waiting
@@ -44,11 +42,7 @@ def add_command(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 async def run(place: Workplace, options: argparse.Namespace) -> int:
     """Fetch it. Returns 0, or 1 if it is not there in the end."""
     order = _order(place, options)
-    # Ctrl-C ends the download in good order: the process that fetches goes before we do.
-    task = asyncio.ensure_future(_followed(order))
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    final = await task
+    final = await _followed(order)
     if isinstance(final, Failed):
         return complain(final.message, status=EXIT_FAILED)
     print(final.opened)
