@@ -268,9 +268,11 @@ async def open_service(
         tracing = stack.enter_context(traces_of(settings, context.registry))
         stores = {} if redis is None else {"redis": redis}
         context = replace(context, transcriber=transcriber, tracing=tracing, stores=stores, fleet=fleet)
-        pulls = Pulls(Puller(), terms_of(settings, fleet.budget), partial(reload_or_log, reloader.reload))
-        stack.push_async_callback(pulls.close)
-        context = replace(context, plans=models.plans, reload_models=reloader.reload, pulls=pulls)
+        context = replace(context, plans=models.plans, reload_models=reloader.reload)
+        if settings.engine_backend != "scripted":
+            pulls = Pulls(Puller(), terms_of(settings, fleet.budget), partial(reload_or_log, reloader.reload))
+            stack.push_async_callback(pulls.close)
+            context = replace(context, pulls=pulls)
         yield Service(context, settings.drain_timeout)
 
 
