@@ -25,7 +25,7 @@ chat: .setup-base  ## talk to the running AI core in this terminal
 	@exec $(BIN)/ai-core chat
 
 .PHONY: test
-test: .setup-test  ## set up what the tests need, then run all of them
+test: .setup-test converter  ## set up what the tests need, then run all of them
 	@$(BIN)/pytest
 
 .PHONY: openvino onnx transformers llama
@@ -65,6 +65,10 @@ openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed desc
 .PHONY: demo-model
 demo-model: .setup-test  ## train the demo model again from its recipe (about an hour)
 	@$(BIN)/python models/neo-demo/make.py
+
+.PHONY: demo-adapter
+demo-adapter: .setup-test  ## train the demo model's LoRA adapter again from its recipe (some minutes)
+	@$(BIN)/python models/neo-demo/make.py adapter
 
 .PHONY: lock
 lock: .setup-test  ## renew the locks in requirements/ from the .in files

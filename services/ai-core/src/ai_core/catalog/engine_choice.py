@@ -174,7 +174,7 @@ _SAFETENSORS: tuple[_Rule, ...] = (
         "The model brings code of its own, which transformers runs.",
     ),
     (_no_openvino, "transformers", "OpenVINO is not installed here; `make openvino` installs it."),
-    (_cannot_convert, "transformers", "Nothing converts models here; `make openvino` installs what does."),
+    (_cannot_convert, "transformers", "Nothing converts models here; `make converter` installs what does."),
     (_always, "openvino", "Converted once, the model answers many at a time with OpenVINO."),
 )
 _ONNX: tuple[_Rule, ...] = ((_always, "onnxruntime", "ONNX models are computed by onnxruntime-genai."),)
