@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,3 +37,9 @@ def test_every_refusal_says_when_to_try_again(cause: Cause, wait: float) -> None
     ]
     assert all(error.retry_after is not None and error.retry_after >= 1.0 for error in errors)
     assert all("small" in error.message for error in errors)
+
+
+@pytest.mark.parametrize("reason", ["the file is broken", "the file is broken."])
+def test_why_a_model_is_parked_is_a_sentence_of_its_own(reason: str) -> None:
+    error = unavailable.parked("small", reason, 60.0)
+    assert "cannot be served: the file is broken. It will be tried again in 60 s." in error.message

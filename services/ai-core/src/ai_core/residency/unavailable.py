@@ -75,8 +75,9 @@ def restarting(model: str, wait: float) -> EngineUnavailable:
 def parked(model: str, reason: str, wait: float) -> EngineUnavailable:
     """The model is not tried again before ``wait`` seconds have passed."""
     wait = _whole(wait)
+    reason = reason.removesuffix(".")
     return EngineUnavailable(
-        f"The model '{model}' cannot be served: {reason} It will be tried again in {wait:.0f} s.",
+        f"The model '{model}' cannot be served: {reason}. It will be tried again in {wait:.0f} s.",
         code="model_parked",
         retry_after=wait,
     )
