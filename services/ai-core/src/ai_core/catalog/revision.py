@@ -59,8 +59,9 @@ class Revision:
     revision that its file had when the model was first seen resident.
     """
 
-    def __init__(self, path: Path, manner: str = "") -> None:
-        """``manner`` names everything else that an answer depends on: versions, settings of the engine."""
+    def __init__(self, path: Path | None, manner: str = "") -> None:
+        """``path`` None: nothing is read here. ``manner`` names everything else that an answer depends on:
+        versions, settings of the engine."""
         self._path = path
         self._manner = manner
         self._resident: object | None = None
@@ -93,6 +94,8 @@ class Revision:
         return digest
 
     def _look(self) -> _Signature | None:
+        if self._path is None:
+            return None
         try:
             files = _files_in(self._path) if self._path.is_dir() else [self._path]
             found = [file.stat() for file in files]
@@ -102,6 +105,6 @@ class Revision:
 
     def _read(self) -> str:
         try:
-            return digest_of(self._path)
+            return NO_FILE if self._path is None else digest_of(self._path)
         except OSError:
             return NO_FILE

@@ -94,7 +94,7 @@ def revision_of(plan: ModelPlan, config: EngineConfig) -> Revision:
     entry = plan.entry
     manner = manner_of(config)
     if entry.upstream is not None:
-        manner += f", {entry.upstream.model or entry.name} at {entry.upstream.url}"
+        return Revision(None, f"{manner}, {entry.upstream.model or entry.name} at {entry.upstream.url}")
     return Revision(plan.path or entry.path, manner)
 
 
