@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder, Loader
 from ai_core.engine.messages import EngineConfig
@@ -43,9 +44,15 @@ def _openvino(config: EngineConfig, on_progress: Callable[[float], None]) -> Loa
 
 def _transformers(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     with _optional("make transformers"):
+        from ai_core.engine.backends.hf_vocabulary import vocabulary_of
+        from ai_core.engine.backends.transformers.folder import open_folder
+
+        # Before the import of torch, which takes seconds: what is broken is said at once.
+        folder = open_folder(Path(config.model_path))
+        vocabulary = vocabulary_of(folder.path)
         from ai_core.engine.backends.transformers.load import load
 
-    return load(config, on_progress)
+    return load(config, folder, vocabulary, on_progress)
 
 
 def _onnxruntime(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:

@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -14,12 +13,12 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from ai_core.engine.backends.cpu import cpu_flags
-from ai_core.engine.backends.hf_vocabulary import vocabulary_of
+from ai_core.engine.backends.hf_vocabulary import HfVocabulary
 from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.one_at_a_time.backend import OneAtATime, Traits
 from ai_core.engine.backends.one_at_a_time.lengths import context_length
 from ai_core.engine.backends.transformers.adapters import PeftAdapters
-from ai_core.engine.backends.transformers.folder import ModelFolder, open_folder
+from ai_core.engine.backends.transformers.folder import ModelFolder
 from ai_core.engine.backends.transformers.numbers import computed_in
 from ai_core.engine.backends.transformers.quantization import quantization_config
 from ai_core.engine.backends.transformers.stepper import TorchStepper
@@ -29,8 +28,10 @@ ENGINE = "transformers"
 KEYS_SHOWN = 3
 
 
-def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
-    """Check the folder, and load its weights.
+def load(
+    config: EngineConfig, folder: ModelFolder, vocabulary: HfVocabulary, on_progress: Callable[[float], None]
+) -> Loaded:
+    """Load the weights of a folder that was looked at already.
 
     Raises:
         CannotLoad: the folder or the configuration cannot be served.
@@ -38,8 +39,6 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     # Their loggers tell of every layer; what matters is in the exceptions.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    folder = open_folder(Path(config.model_path))
-    vocabulary = vocabulary_of(folder.path)
     length = context_length(config.context_length, folder.trained_context)
     torch.set_num_threads(config.threads or len(os.sched_getaffinity(0)))
     device = _device(config.device)
