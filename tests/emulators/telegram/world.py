@@ -261,7 +261,7 @@ class World:
         """A message as the Bot API gives it."""
         sender = self.bot if shown.sender is None else shown.sender.user()
         fields = dict(shown.fields)
-        if "message_thread_id" in fields:
+        if fields.get("message_thread_id") in {*shown.chat.topics, GENERAL_TOPIC}:
             fields["is_topic_message"] = True
         return {
             "message_id": shown.id,

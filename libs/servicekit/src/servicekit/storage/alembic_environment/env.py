@@ -1,14 +1,13 @@
-"""Run by Alembic, with the connection that ``upgrade`` has opened a transaction on."""
+"""Run by Alembic, with what ``servicekit.storage.migrating`` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from ai_core.storage.tables import metadata
-
+attributes = context.config.attributes
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    connection=attributes["connection"],
+    target_metadata=attributes["metadata"],
     # SQLite can change a column only by making the table anew.
     render_as_batch=True,
     transactional_ddl=True,

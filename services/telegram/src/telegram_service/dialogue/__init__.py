@@ -1,0 +1,1 @@
+"""What the bot says and does, decided by pure functions of what is known and what came in."""

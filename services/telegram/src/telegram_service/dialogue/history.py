@@ -1,0 +1,40 @@
+"""Which turns of a conversation the model reads next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BLOCK_TURNS = 8
+"""So many turns go at once: then the beginning of what the model reads stays the same for as many questions,
+and the AI core has it in its cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+    @property
+    def characters(self) -> int:
+        """The length of both."""
+        return len(self.question) + len(self.answer)
+
+
+def recent(turns: Sequence[Turn], *, most_turns: int, most_characters: int) -> Sequence[Turn]:
+    """The newest turns, without what no longer fits; whole turns, in blocks counted from the first.
+
+    What is left out only grows, and only by whole blocks, while a conversation goes on.
+
+    Args:
+        turns: all of a conversation, oldest first.
+        most_turns: 1 or more.
+        most_characters: of all that is returned; 0 returns nothing.
+    """
+    start = 0
+    block = max(1, min(BLOCK_TURNS, most_turns // 2))
+    while len(turns) - start > most_turns or sum(turn.characters for turn in turns[start:]) > most_characters:
+        start += block
+    return turns[start:]

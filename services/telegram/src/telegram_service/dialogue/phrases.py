@@ -1,0 +1,246 @@
+"""What the bot itself says, in its two languages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from telegram_service.dialogue.incoming import Language
+from telegram_service.dialogue.settings import SEPARATOR, Button, Creativity, Keyboard, Length, UserSettings
+
+
+class Phrase(StrEnum):
+    """Each has a text in every language; braces are filled in."""
+
+    WELCOME = "welcome"
+    HELP = "help"
+    PRIVACY = "privacy"
+    SETTINGS = "settings"
+    MODELS = "models"
+    SWITCHED = "switched"
+    NO_SUCH_MODEL = "no_such_model"
+    MODEL_GONE = "model_gone"
+    RESET = "reset"
+    NOTHING_RUNS = "nothing_runs"
+    NOTHING_TO_RETRY = "nothing_to_retry"
+    FORGET_ASK = "forget_ask"
+    FORGOTTEN = "forgotten"
+    KEPT = "kept"
+    NOT_ALLOWED = "not_allowed"
+    ADMINS_ONLY = "admins_only"
+    UNKNOWN_COMMAND = "unknown_command"
+    OLD_BUTTON = "old_button"
+    SLOW_DOWN = "slow_down"
+    USED_UP = "used_up"
+    PLEASE_WAIT = "please_wait"
+    APOLOGY = "apology"
+    TOO_LONG = "too_long"
+    EMPTY_ANSWER = "empty_answer"
+    CUT_SHORT = "cut_short"
+    NO_FILES = "no_files"
+    NO_VOICE = "no_voice"
+
+
+_FRENCH: Mapping[Phrase, str] = {
+    Phrase.WELCOME: """Bonjour ! Je suis **Neo**. Posez-moi une question, en français ou en anglais.
+
+Vos messages restent sur le serveur de l'opérateur : aucun service extérieur ne les lit. Ils sont chiffrés \
+et effacés après {days} jours. /export vous les donne, /forget efface tout.
+
+/help montre tout ce que je sais faire.""",
+    Phrase.HELP: """Écrivez simplement votre question. Et aussi :
+
+/reset – commencer une nouvelle conversation
+/stop – arrêter la réponse en cours
+/retry – répondre encore à la dernière question
+/models – choisir un modèle
+/settings – langue, longueur, créativité
+/status – l'état du service
+/export – tout ce que je garde sur vous
+/forget – tout effacer
+/privacy – ce que deviennent vos messages""",
+    Phrase.PRIVACY: """Vos messages et mes réponses sont gardés {days} jours sur le serveur de l'opérateur, \
+chiffrés, pour que je me souvienne de notre conversation. Les modèles tournent sur ce même serveur. Rien \
+n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal ne contient vos textes.
+
+/export vous donne tout, /forget efface tout, tout de suite.""",
+    Phrase.SETTINGS: "Vos réglages. Touchez pour changer.",
+    Phrase.MODELS: "Quel modèle doit répondre ?",
+    Phrase.SWITCHED: "C'est maintenant {model} qui répond.",
+    Phrase.NO_SUCH_MODEL: "Il n'y a pas de modèle « {model} ». /models montre ceux qu'il y a.",
+    Phrase.MODEL_GONE: "Le modèle {model} n'est plus là ; {default} répond à sa place.",
+    Phrase.RESET: "Nouvelle conversation. Je ne pense plus à ce que nous avons dit.",
+    Phrase.NOTHING_RUNS: "Je ne suis pas en train de répondre.",
+    Phrase.NOTHING_TO_RETRY: "Il n'y a pas encore de question à reprendre.",
+    Phrase.FORGET_ASK: "Effacer tout ce que je garde sur vous : messages, réglages, compteurs ? "
+    "On ne pourra pas revenir en arrière.",
+    Phrase.FORGOTTEN: "C'est fait : je ne sais plus rien de vous.",
+    Phrase.KEPT: "Rien n'a été effacé.",
+    Phrase.NOT_ALLOWED: "Ce bot n'est ouvert qu'à certaines personnes. Votre numéro est {user} : "
+    "donnez-le à l'opérateur pour être admis.",
+    Phrase.ADMINS_ONLY: "Cette commande est réservée aux administrateurs.",
+    Phrase.UNKNOWN_COMMAND: "Je ne connais pas cette commande. /help montre celles qu'il y a.",
+    Phrase.OLD_BUTTON: "Ce bouton n'est plus valable.",
+    Phrase.SLOW_DOWN: "Cela fait beaucoup de messages. Réessayez dans {seconds} s, s'il vous plaît.",
+    Phrase.USED_UP: "Vous avez utilisé ce qui est prévu pour aujourd'hui. Réessayez dans {hours} h.",
+    Phrase.PLEASE_WAIT: "Beaucoup de monde pose des questions ; la réponse prend un peu plus de temps…",
+    Phrase.APOLOGY: "Je n'arrive pas à répondre en ce moment, et j'en suis désolé. "
+    "Votre question est gardée : /retry la reprend.",
+    Phrase.TOO_LONG: "C'est trop long pour moi. Raccourcissez la question, ou commencez par /reset.",
+    Phrase.EMPTY_ANSWER: "Je n'ai rien trouvé à répondre. Dites-le autrement ?",
+    Phrase.CUT_SHORT: "(arrêté)",
+    Phrase.NO_FILES: "Je ne lis pas ce genre de fichier. Envoyez le texte, ou un PDF, DOCX, TXT ou MD.",
+    Phrase.NO_VOICE: "Je n'entends pas encore les messages vocaux. Écrivez-moi, s'il vous plaît.",
+}
+
+_ENGLISH: Mapping[Phrase, str] = {
+    Phrase.WELCOME: """Hello! I am **Neo**. Ask me anything, in English or in French.
+
+Your messages stay on the operator's server: no outside service reads them. They are encrypted and deleted \
+after {days} days. /export gives them to you, /forget deletes everything.
+
+/help shows all that I can do.""",
+    Phrase.HELP: """Just write your question. And also:
+
+/reset – begin a new conversation
+/stop – end the answer that is being written
+/retry – answer the last question again
+/models – choose a model
+/settings – language, length, creativity
+/status – how the service is doing
+/export – all that I keep about you
+/forget – delete everything
+/privacy – what becomes of your messages""",
+    Phrase.PRIVACY: """Your messages and my answers are kept for {days} days on the operator's server, \
+encrypted, so that I remember our conversation. The models run on that same server. Nothing is sent anywhere \
+else, nothing is used to train a model, and no log holds your texts.
+
+/export gives you everything, /forget deletes everything, at once.""",
+    Phrase.SETTINGS: "Your settings. Tap to change them.",
+    Phrase.MODELS: "Which model shall answer?",
+    Phrase.SWITCHED: "{model} answers now.",
+    Phrase.NO_SUCH_MODEL: "There is no model '{model}'. /models shows those that there are.",
+    Phrase.MODEL_GONE: "The model {model} is gone; {default} answers instead.",
+    Phrase.RESET: "A new conversation. I no longer think of what we said.",
+    Phrase.NOTHING_RUNS: "I am not answering anything just now.",
+    Phrase.NOTHING_TO_RETRY: "There is no question yet to take up again.",
+    Phrase.FORGET_ASK: "Delete all that I keep about you: messages, settings, counters? "
+    "This cannot be undone.",
+    Phrase.FORGOTTEN: "Done: I know nothing about you any more.",
+    Phrase.KEPT: "Nothing was deleted.",
+    Phrase.NOT_ALLOWED: "This bot is open to some people only. Your number is {user}: "
+    "give it to the operator to be let in.",
+    Phrase.ADMINS_ONLY: "This command is for administrators.",
+    Phrase.UNKNOWN_COMMAND: "I do not know this command. /help shows those that there are.",
+    Phrase.OLD_BUTTON: "This button is no longer valid.",
+    Phrase.SLOW_DOWN: "That is a lot of messages. Please try again in {seconds} s.",
+    Phrase.USED_UP: "You have used what there is for today. Please try again in {hours} h.",
+    Phrase.PLEASE_WAIT: "Many people are asking; the answer takes a little longer…",
+    Phrase.APOLOGY: "I cannot answer just now, and I am sorry. Your question is kept: "
+    "/retry takes it up again.",
+    Phrase.TOO_LONG: "This is too long for me. Shorten the question, or begin with /reset.",
+    Phrase.EMPTY_ANSWER: "I found nothing to say. Could you put it differently?",
+    Phrase.CUT_SHORT: "(stopped)",
+    Phrase.NO_FILES: "I cannot read this kind of file. Send the text, or a PDF, DOCX, TXT or MD.",
+    Phrase.NO_VOICE: "I cannot hear voice messages yet. Please write to me.",
+}
+
+_PHRASES = {Language.FRENCH: _FRENCH, Language.ENGLISH: _ENGLISH}
+
+_COMMANDS: Mapping[Language, Mapping[str, str]] = {
+    Language.FRENCH: {
+        "start": "Commencer",
+        "help": "Ce que je sais faire",
+        "reset": "Nouvelle conversation",
+        "stop": "Arrêter la réponse",
+        "retry": "Répondre encore",
+        "models": "Choisir un modèle",
+        "settings": "Réglages",
+        "status": "État du service",
+        "export": "Mes données",
+        "forget": "Tout effacer",
+        "privacy": "Vie privée",
+    },
+    Language.ENGLISH: {
+        "start": "Begin",
+        "help": "What I can do",
+        "reset": "New conversation",
+        "stop": "Stop the answer",
+        "retry": "Answer again",
+        "models": "Choose a model",
+        "settings": "Settings",
+        "status": "State of the service",
+        "export": "My data",
+        "forget": "Delete everything",
+        "privacy": "Privacy",
+    },
+}
+
+_LABELS: Mapping[Language, Mapping[str, str]] = {
+    Language.FRENCH: {
+        "short": "Court",
+        "normal": "Normal",
+        "long": "Long",
+        "precise": "Précis",
+        "balanced": "Équilibré",
+        "creative": "Créatif",
+        "": "Langue : auto",
+        "fr": "Français",
+        "en": "English",
+        "on": "Au fil de l'eau",
+        "off": "D'un coup",
+        "yes": "Oui, tout effacer",
+        "no": "Non",
+    },
+    Language.ENGLISH: {
+        "short": "Short",
+        "normal": "Normal",
+        "long": "Long",
+        "precise": "Precise",
+        "balanced": "Balanced",
+        "creative": "Creative",
+        "": "Language: auto",
+        "fr": "Français",
+        "en": "English",
+        "on": "As it is written",
+        "off": "All at once",
+        "yes": "Yes, delete everything",
+        "no": "No",
+    },
+}
+CHOSEN = "✓ "
+
+
+def phrase(which: Phrase, language: Language, **values: object) -> str:
+    """A text, as Markdown."""
+    return _PHRASES[language][which].format(**values)
+
+
+def commands(language: Language) -> Mapping[str, str]:
+    """The bot's menu: what each command does."""
+    return _COMMANDS[language]
+
+
+def settings_keyboard(settings: UserSettings, language: Language) -> Keyboard:
+    """All choices, the present ones marked."""
+
+    def row(name: str, values: tuple[str, ...], present: str) -> tuple[Button, ...]:
+        return tuple(
+            Button(
+                (CHOSEN if value == present else "") + _LABELS[language][value], f"{name}{SEPARATOR}{value}"
+            )
+            for value in values
+        )
+
+    return (
+        row("length", tuple(Length), settings.length),
+        row("creativity", tuple(Creativity), settings.creativity),
+        row("language", ("", *Language), settings.language or ""),
+        row("streaming", ("on", "off"), "on" if settings.streaming else "off"),
+    )
+
+
+def forget_keyboard(language: Language) -> Keyboard:
+    """Whether to delete everything."""
+    labels = _LABELS[language]
+    return ((Button(labels["yes"], "forget:yes"), Button(labels["no"], "forget:no")),)

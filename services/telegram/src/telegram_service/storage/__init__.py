@@ -1,0 +1,1 @@
+"""What is kept: people and their settings, conversations, and the journal of messages. Texts are sealed."""

@@ -1,0 +1,120 @@
+"""Who writes, and what they have chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import delete, func, insert, select, update
+
+from servicekit.storage.database import Database
+from telegram_service.dialogue.incoming import Language
+from telegram_service.dialogue.settings import Creativity, Length, UserSettings
+from telegram_service.storage.tables import people
+
+Choice = TypeVar("Choice", Length, Creativity)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One row."""
+
+    id: int
+    settings: UserSettings
+    banned: bool
+    reachable: bool
+
+
+class People:
+    """Raises ``StorageUnavailable`` while the database is away."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def meet(self, person_id: int) -> Person:
+        """Somebody who writes just now, new or known."""
+        now = self._clock()
+        async with self._database.writing() as connection:
+            seen = (
+                update(people)
+                .where(people.c.id == person_id)
+                .values(last_seen=now, reachable=True)
+                .returning(people)
+            )
+            row = (await connection.execute(seen)).mappings().one_or_none()
+            if row is None:
+                fresh = {
+                    "id": person_id,
+                    "settings": {},
+                    "banned": False,
+                    "reachable": True,
+                    "first_seen": now,
+                    "last_seen": now,
+                }
+                row = (
+                    (await connection.execute(insert(people).values(fresh).returning(people)))
+                    .mappings()
+                    .one()
+                )
+            return _person(row)
+
+    async def save(self, person_id: int, settings: UserSettings) -> None:
+        """Keep what they chose."""
+        await self._change(person_id, settings=asdict(settings))
+
+    async def ban(self, person_id: int, *, banned: bool) -> None:
+        """Shut them out, or let them in again; also those who never wrote."""
+        await self.meet(person_id)
+        await self._change(person_id, banned=banned)
+
+    async def mark(self, person_id: int, *, reachable: bool) -> None:
+        """Whether messages reach them."""
+        await self._change(person_id, reachable=reachable)
+
+    async def reachable(self) -> list[int]:
+        """Everybody whom a message would reach."""
+        statement = select(people.c.id).where(people.c.reachable, ~people.c.banned).order_by(people.c.id)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def active_since(self, moment: datetime) -> int:
+        """How many wrote since then."""
+        statement = select(func.count()).where(people.c.last_seen >= moment)
+        async with self._database.reading() as connection:
+            count: int = (await connection.execute(statement)).scalar_one()
+            return count
+
+    async def forget(self, person_id: int) -> None:
+        """Delete the row; a ban stays, as a number without a name."""
+        async with self._database.writing() as connection:
+            await connection.execute(delete(people).where(people.c.id == person_id, ~people.c.banned))
+            blank = update(people).where(people.c.id == person_id).values(settings={})
+            await connection.execute(blank)
+
+    async def _change(self, person_id: int, **values: Any) -> None:
+        async with self._database.writing() as connection:
+            await connection.execute(update(people).where(people.c.id == person_id).values(values))
+
+
+def _person(row: Any) -> Person:
+    return Person(row["id"], settings_of(row["settings"]), row["banned"], row["reachable"])
+
+
+def settings_of(stored: dict[str, Any]) -> UserSettings:
+    """Settings as they were stored; what is missing or no longer known is as at the beginning."""
+    default = UserSettings()
+    language = stored.get("language")
+    return UserSettings(
+        model=stored.get("model"),
+        language=Language(language) if language in set(Language) else None,
+        length=_known(Length, stored.get("length"), default.length),
+        creativity=_known(Creativity, stored.get("creativity"), default.creativity),
+        streaming=bool(stored.get("streaming", default.streaming)),
+    )
+
+
+def _known(choices: type[Choice], value: object, default: Choice) -> Choice:
+    return next((choice for choice in choices if choice.value == value), default)

@@ -1,0 +1,65 @@
+"""The tables. A change here needs a migration beside it, in ``migrations/versions``."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+
+from servicekit.journal.tables import journal_tables
+from servicekit.storage.types import Moment
+
+# Alembic can only change what has a name.
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+journal = journal_tables(metadata)
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("settings", JSON, nullable=False),
+    Column("banned", Boolean, nullable=False),
+    Column("reachable", Boolean, nullable=False),
+    Column("first_seen", Moment, nullable=False),
+    Column("last_seen", Moment, nullable=False),
+)
+
+turns = Table(
+    "turns",
+    metadata,
+    # Of the entry that was answered: an answer that is written again takes the place of the first.
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("lane", String(200), nullable=False),
+    Column("person_id", ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
+    Column("conversation", Integer, nullable=False),
+    Column("question", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+Index("ix_turns_lane", turns.c.lane, turns.c.conversation, turns.c.entry_id)
+Index("ix_turns_person_id", turns.c.person_id)
+
+conversations = Table(
+    "conversations",
+    metadata,
+    Column("lane", String(200), primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("last_used", Moment, nullable=False),
+)
