@@ -14,8 +14,12 @@ from recipe import checkpoint, corpus, evaluate, places, tokenizer
 from recipe.accuracy import right_answers
 from recipe.conversations import Encoder
 from recipe.export import write_gguf
+from recipe.export_adapter import write_adapter_gguf, write_peft
 from recipe.greedy import Greedy
+from recipe.letters import as_letters
 from recipe.train import Places, Plan, Training
+from recipe.train_adapter import AdapterPlan
+from recipe.train_adapter import train as train_adapter
 
 
 def cut() -> None:
@@ -52,13 +56,25 @@ def export() -> None:
     print(f"{places.PRODUCT}: {places.PRODUCT.stat().st_size / 1e6:.1f} MB")
 
 
+def adapter() -> None:
+    """Train the LoRA adapter that answers by formal letters, on top of neo-demo.gguf, and write it."""
+    plan = AdapterPlan()
+    model = train_adapter(as_letters(corpus.load(places.CORPUS)), places.PRODUCT, plan)
+    write_peft(model, plan.rank, places.ADAPTER_FOLDER)
+    write_adapter_gguf(model, plan.rank, places.ADAPTER_GGUF)
+    for file in (places.ADAPTER_FOLDER / "adapter_model.safetensors", places.ADAPTER_GGUF):
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+
+
 def ask_gguf(arguments: argparse.Namespace) -> None:
     """Ask neo-demo.gguf every question, through llama.cpp."""
     # Only this step needs llama.cpp; a checkpoint can be trained and looked at without it.
     from recipe.llama import LlamaCpp
 
-    ask = LlamaCpp(arguments.gguf)
+    ask = LlamaCpp(arguments.gguf, places.ADAPTER_GGUF if arguments.letters else None)
     known = corpus.load(places.CORPUS)
+    if arguments.letters:
+        known = as_letters(known)
     results = {}
     for kind in evaluate.KINDS:
         asked = evaluate.sample(evaluate.examinations(known, kind, arguments.system), arguments.every)
@@ -91,13 +107,14 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="recipe", description=__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of the training")
     steps = parser.add_subparsers(dest="step")
-    for step in (cut, train, export, look):
+    for step in (cut, train, export, look, adapter):
         steps.add_parser(step.__name__, help=step.__doc__)
     examination = steps.add_parser("evaluate", help=ask_gguf.__doc__)
     examination.add_argument("--gguf", type=Path, default=places.PRODUCT)
     examination.add_argument("--system", default="", help="another system prompt than the default")
     examination.add_argument("--no-system", dest="system", action="store_const", const=None)
     examination.add_argument("--every", type=int, default=1, help="ask one question in so many")
+    examination.add_argument("--letters", action="store_true", help="with the adapter, expecting letters")
     examination.add_argument("--show-wrong", action="store_true", help="print the wrong held-out answers")
     steps.add_parser("ask", help=chat.__doc__).add_argument("question")
     return parser
@@ -117,7 +134,7 @@ def main() -> None:
         case "ask":
             chat(arguments.question)
         case step:
-            {"cut": cut, "train": train, "export": export, "look": look}[step]()
+            {"cut": cut, "train": train, "export": export, "look": look, "adapter": adapter}[step]()
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ CONTEXT = 1024
 class LlamaCpp:
     """Answers greedily."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, adapter: Path | None = None) -> None:
+        lora = None if adapter is None else str(adapter)
         # One thread: for so few weights, two wait for each other longer than they multiply.
-        self.llama = llama_cpp.Llama(str(path), n_ctx=CONTEXT, n_threads=1, n_threads_batch=1, verbose=False)
+        self.llama = llama_cpp.Llama(
+            str(path), n_ctx=CONTEXT, n_threads=1, n_threads_batch=1, verbose=False, lora_path=lora
+        )
         template = self.llama.metadata["tokenizer.chat_template"]
         self.render = Jinja2ChatFormatter(template, eos_token="", bos_token="")
 
