@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 from ai_core.engine.messages import AdapterFile, Delta, Finished, Ready, Stats, Submit
+from ai_core.errors import EngineUnavailable
 
 
 class Answer(Protocol):
@@ -68,6 +69,10 @@ class Residing(Protocol):
     def visit(self, keep_alive: float | None) -> AbstractContextManager[None]:
         """For the length of a request, whatever answers it. ``keep_alive``: seconds that the model stays
         after its end; negative: for ever; None: as before."""
+
+    def delay(self) -> EngineUnavailable | None:
+        """What to tell somebody who does not want to wait any longer until the model may be used; None: it
+        may be used."""
 
 
 @runtime_checkable

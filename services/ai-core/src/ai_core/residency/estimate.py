@@ -74,7 +74,9 @@ def estimate(config: EngineConfig) -> Estimate:
         if header is not None and header.main_type in _REPACKED:
             weights = int(size * _REPACKING)
         buffers = _buffers(header)
-    if config.kind != "embedding" and size:
+    # A GGUF file without a header will not be loaded; the engine says why better than any figure.
+    unusable = path.suffix == ".gguf" and header is None
+    if config.kind != "embedding" and size and not unusable:
         cache = cells(config, header) * cell_bytes(header)
     return Estimate(costs.process + weights + adapters + cache + buffers, cache)
 

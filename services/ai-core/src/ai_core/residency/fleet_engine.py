@@ -205,7 +205,7 @@ class FleetEngine:
         except BaseException as error:
             self._gave_up(waiter)
             if isinstance(error, TimeoutError):
-                raise self.delay() from None
+                raise self.delay() or self._no_room() from None
             raise
 
     def left(self, *, complete: bool) -> None:
@@ -252,11 +252,14 @@ class FleetEngine:
                 waiter.set_exception(error)
         self._waiting.clear()
 
-    def delay(self) -> EngineUnavailable:
-        """What to tell somebody who does not want to wait any longer until the model may be used."""
-        if (refusal := self.refusal) is not None:
-            return refusal
-        return self.supervised.delay() or unavailable.no_room(self.entry.name, self.load_seconds)
+    def delay(self) -> EngineUnavailable | None:
+        """What to tell somebody who does not want to wait any longer until the model may be used; None: it
+        may be used."""
+        delay = self.refusal or self.supervised.delay()
+        return delay or (None if self.open else self._no_room())
+
+    def _no_room(self) -> EngineUnavailable:
+        return unavailable.no_room(self.entry.name, self.load_seconds)
 
     # --- for the fleet --------------------------------------------------------------------------------
 

@@ -120,9 +120,12 @@ class Flight:
 class Subscription:
     """Implements :class:`..sources.SourcedAnswer`: one reader of a flight, with a deadline of its own."""
 
-    def __init__(self, flight: Flight, *, timeout: float | None) -> None:
-        """``timeout`` is in seconds from now."""
+    def __init__(
+        self, flight: Flight, *, timeout: float | None, delay: Callable[[], NeoError | None] = lambda: None
+    ) -> None:
+        """``timeout`` is in seconds from now; ``delay`` says what keeps the computation from beginning."""
         self.flight = flight
+        self._delay = delay
         self._late = flight.complete
         self._offset = 0
         self._deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -181,7 +184,9 @@ class Subscription:
 
     def _fail_if_waiting(self) -> None:
         if not self.flight.started:
-            raise DeadlineExceeded("The request waited longer than its timeout allows.") from None
+            raise (
+                self._delay() or DeadlineExceeded("The request waited longer than its timeout allows.")
+            ) from None
 
 
 def _another(error: NeoError) -> NeoError:

@@ -11,8 +11,8 @@ from functools import partial
 import msgspec
 
 from ai_core.catalog.revision import Revision
-from ai_core.engine_client.port import Engine
-from ai_core.errors import Overloaded, StoreUnavailable
+from ai_core.engine_client.port import Engine, Residing
+from ai_core.errors import NeoError, Overloaded, StoreUnavailable
 from ai_core.inference.repetition.cache import KeptAnswer, ResponseCache
 from ai_core.inference.repetition.flight import Flight, Subscription
 from ai_core.inference.repetition.metrics import RepetitionMetrics
@@ -42,9 +42,11 @@ class SharingSource:
         revision: Callable[[], Awaitable[str]],
         metrics: RepetitionMetrics,
         model: str,
+        delay: Callable[[], NeoError | None] = lambda: None,
     ) -> None:
         """``revision`` names what would answer now: weights, and how they are run. ``model`` is for the
-        metrics."""
+        metrics. ``delay`` says what keeps the engine from answering at once, if anything does."""
+        self._delay = delay
         self._engine = engine
         self._model = model
         self._cache = cache
@@ -65,7 +67,7 @@ class SharingSource:
         place = self._cache.place(revision, query.key_id, identity(query.submit, query.variant))
         key = (place, query.submit.priority)
         flight = self._flights.get(key) or self._take_off(key, query)
-        subscription = Subscription(flight, timeout=query.submit.timeout)
+        subscription = Subscription(flight, timeout=query.submit.timeout, delay=self._delay)
         with self._seat(flight, subscription):
             await subscription.accepted()
             self._metrics.answered(self._model, subscription.origin)
@@ -145,4 +147,5 @@ class Repetition:
             # Looked up each time: a model that was configured anew has another one.
             return await self.revisions[model].current(engine.ready)
 
-        return SharingSource(source, self.cache, revision, self.metrics, model)
+        delay = engine.delay if isinstance(engine, Residing) else lambda: None
+        return SharingSource(source, self.cache, revision, self.metrics, model, delay)
