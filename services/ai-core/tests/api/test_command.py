@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ai_core.__main__ import command
-from ai_core.catalog.models import Catalog, ModelEntry
+from ai_core.catalog.models import Catalog, HubSource, ModelEntry, UpstreamEntry
 from ai_core.cli.serve import welcome
 from ai_core.cli.terminal import local_url
 from ai_core.config import Settings
@@ -105,6 +105,24 @@ def test_the_welcome_says_what_is_off_and_how_to_switch_it_on() -> None:
     assert re.search(r"off +speech to text +\(set TRANSCRIPTION_URL\)", text)
     text = welcome(Settings.load({"TRANSCRIPTION_URL": "http://host:9/v1"}), catalog, "127.0.0.1", 8000)
     assert re.search(r"on +speech to text +http://host:9/v1", text)
+
+
+def test_the_welcome_says_which_models_have_no_files_yet(tmp_path: Path) -> None:
+    (tmp_path / "here.gguf").touch()
+    hub = HubSource("owner/name")
+    catalog = Catalog(
+        [
+            ModelEntry("here", tmp_path / "here.gguf"),
+            ModelEntry("hub", tmp_path / "hub", hub=hub),
+            ModelEntry("gone", tmp_path / "gone.gguf"),
+            ModelEntry("far", Path(), type="remote", upstream=UpstreamEntry("http://10.0.0.2/v1")),
+        ]
+    )
+    text = welcome(Settings.load({}), catalog, "127.0.0.1", 8000)
+    assert "on   model              here  (default)\n" in text
+    assert "off  model              hub  (not fetched: ai-core models pull hub)" in text
+    assert f"off  model              gone  (not fetched: put its files at {tmp_path}/gone.gguf)" in text
+    assert "on   model              far\n" in text
 
 
 def test_the_welcome_has_a_first_request_that_fits() -> None:

@@ -143,6 +143,18 @@ def test_the_fallback_of_a_model_without_files_answers_and_says_so(service: Serv
     assert answer["response"] == service.server.say(QUESTION)["response"]
 
 
+def test_the_fallback_of_a_model_that_cannot_be_loaded_answers_and_streams(service: Service) -> None:
+    (service.folder / "cut.gguf").write_bytes(DEMO_MODEL.read_bytes()[:2_000_000])
+    broken = {"type": "gguf", "path": "cut.gguf", "fallback": "demo"}
+    service.reload({"demo": DEMO, "broken": broken})
+    assert service.server.say(QUESTION, model="broken")["model"] == "demo"
+    assert service.state("broken") == "parked"
+    assert "cut short" in service.server.get("/api/v1/models/broken").json()["files"]["problem"]
+    body = {"model": "broken", "messages": [{"role": "user", "content": QUESTION}], "stream": True}
+    with service.server.stream(body, "/v1/chat/completions") as events:
+        assert {event["model"] for event in events} == {"demo"}
+
+
 def test_the_models_defaults_count_where_the_request_says_nothing(service: Service) -> None:
     service.reload({"demo": DEMO | {"sampling": {"temperature": 0, "max_tokens": 3}}})
     bare = {"messages": [{"role": "user", "content": QUESTION}]}

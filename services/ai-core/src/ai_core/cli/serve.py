@@ -13,7 +13,8 @@ import uvloop
 from ai_core import app
 from ai_core.access.local_key import LocalKeyError
 from ai_core.api.server import ListenError, allow_many_connections, listen
-from ai_core.catalog.models import Catalog, CatalogError
+from ai_core.catalog.models import Catalog, CatalogError, ModelEntry
+from ai_core.catalog.places import opened_path
 from ai_core.cli.terminal import ENV_FILE, complain, local_url
 from ai_core.config import Settings
 from ai_core.errors import StorageUnavailable
@@ -65,10 +66,7 @@ def welcome(settings: Settings, catalog: Catalog, host: str, port: int, new_key:
     lines = [
         f"Code du Travail Neo, AI core {version('ai-core')}",
         f"  on   API                {url}  ({reach}, with keys)",
-        *(
-            f"  on   model              {entry.name}" + ("  (default)" if entry is catalog.default else "")
-            for entry in catalog.entries
-        ),
+        *(_model(settings, entry, default=entry is catalog.default) for entry in catalog.entries),
         f"  on   metrics            {url}/api/v1/metrics",
         _switch("speech to text", settings.transcription_url, "TRANSCRIPTION_URL"),
         _switch("content filter", settings.content_filter_path, "CONTENT_FILTER_PATH"),
@@ -81,6 +79,17 @@ def welcome(settings: Settings, catalog: Catalog, host: str, port: int, new_key:
         "",
     ]
     return "\n".join(lines)
+
+
+def _model(settings: Settings, entry: ModelEntry, *, default: bool) -> str:
+    """A model whose files are missing is off: the others are served without it."""
+    needs_files = entry.type != "remote" and settings.engine_backend != "scripted"
+    here = not needs_files or opened_path(entry) is not None
+    what = f"{entry.name}{'  (default)' if default else ''}"
+    if here:
+        return f"  on   model              {what}"
+    todo = f"ai-core models pull {entry.name}" if entry.hub else f"put its files at {entry.path}"
+    return f"  off  model              {what}  (not fetched: {todo})"
 
 
 def _about(settings: Settings, new_key: str | None) -> list[str]:
