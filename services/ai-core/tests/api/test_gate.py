@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from access_keys import KEY
-from edge_server import FakeEngine, Server, echo, error_of, running_server
+from access_keys import KEY, temporary_access
+from edge_server import LIMITS, FakeEngine, Server, echo, error_of, listening, make_context, running_server
 from fastapi import APIRouter, FastAPI, WebSocket
 from servers import PostgresServer
 from starlette.responses import PlainTextResponse
@@ -24,8 +24,10 @@ from starlette.routing import Mount, Route
 from starlette.types import Message
 
 from ai_core.access.administration import KeyWish, utc_now
+from ai_core.access.assembly import access_over
 from ai_core.access.caller import Scope
 from ai_core.access.keys import new_key
+from ai_core.api.application import create_application
 from ai_core.api.gate import Gate
 from ai_core.api.route_access import (
     DeclaredRoute,
@@ -36,6 +38,7 @@ from ai_core.api.route_access import (
     needs,
     open_to_all,
 )
+from ai_core.config import Settings
 
 OPEN = {"/livez", "/readyz"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -450,3 +453,18 @@ async def test_waiting_requests_take_turns_by_key_or_by_the_users_of_a_trusted_k
     one, two = ordinary.split("_")[1], trusted.split("_")[1]
     keys = [request.fairness_key for request in server.engine.requests]
     assert keys == [one, one, one, two, f"{two}/a", f"{two}/b"]
+
+
+async def test_the_header_for_keys_has_the_name_that_the_operator_gives_it() -> None:
+    async with temporary_access() as usual:
+        access = access_over(usual.database, Settings.load({"API_KEY_HEADER": "X-Neo-Key"}))
+        application = create_application(make_context(FakeEngine(), LIMITS, access))
+        async with listening(application) as port:
+            for headers, status in (
+                ({"X-Neo-Key": str(KEY)}, 200),
+                ({"Authorization": f"Bearer {KEY}"}, 200),
+                ({"X-API-Key": str(KEY)}, 401),
+            ):
+                url = f"http://127.0.0.1:{port}"
+                async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+                    assert (await client.get("/v1/models")).status_code == status

@@ -102,6 +102,16 @@ async def test_the_library_comes_back_after_retry_after(server: Server, client: 
     assert len(server.engine.requests) == 2
 
 
+async def test_its_time_out_is_an_error_of_its_own_and_frees_the_place(
+    server: Server, client: openai.AsyncOpenAI
+) -> None:
+    with pytest.raises(openai.APITimeoutError):
+        await client.with_options(timeout=0.2).chat.completions.create(model=MODEL, messages=HELLO)
+    answer = await server.engine.next_answer()
+    await answer.cancelled.wait()
+    await server.until_idle()
+
+
 async def test_a_stream_that_is_closed_early_frees_its_sequence(
     server: Server, client: openai.AsyncOpenAI
 ) -> None:

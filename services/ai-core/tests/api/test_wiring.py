@@ -29,6 +29,7 @@ def test_settings_reach_the_engine() -> None:
             "MAX_QUEUED_REQUESTS": "5",
             "THREADS": "2",
             "ITL_TARGET_MS": "150.5",
+            "MAX_PROMPT_LENGTH": "777",
             "DEBUG": "true",
         }
     )
@@ -37,6 +38,7 @@ def test_settings_reach_the_engine() -> None:
     assert (config.context_length, config.kv_cells, config.max_sequences) == (4096, 9999, 3)
     assert (config.threads, config.itl_target_ms, config.log_level) == (2, 150.5, "debug")
     assert config.max_waiting >= 3 + 5
+    assert config.max_prompt_tokens == 777
 
 
 def test_a_models_own_figures_go_before_the_settings() -> None:
