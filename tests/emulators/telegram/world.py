@@ -183,7 +183,8 @@ class World:
             text, entities = accept_text(fields.get("text"), fields.get("entities"))
             content = {"text": text} | ({"entities": entities} if entities else {})
         else:
-            content = {"document": {"file_id": self.upload(*document), "file_name": document[0]}}
+            file_id = self.upload(*document)
+            content = {"document": {"file_id": file_id, "file_unique_id": file_id, "file_name": document[0]}}
         keyboard = accept_keyboard(fields.get("reply_markup"))
         self.flood.admit(chat.id, self.clock())
         content |= {"reply_markup": keyboard} if keyboard else {}

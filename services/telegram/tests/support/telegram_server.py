@@ -1,0 +1,57 @@
+"""The emulator behind a real socket, and a bot that talks to it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uvicorn
+from telegram import Bot
+from telegram.request import HTTPXRequest
+from tests.emulators.telegram.app import BotApi, create_emulator
+from tests.emulators.telegram.delivery import Delivery
+from tests.emulators.telegram.world import World
+
+TOKEN = "7000000:test-token"
+
+
+@dataclass(frozen=True)
+class TelegramServer:
+    """Telegram, as far as tests go."""
+
+    url: str
+    world: World
+    delivery: Delivery
+    api: BotApi
+
+    @asynccontextmanager
+    async def bot(self, token: str = TOKEN) -> AsyncIterator[Bot]:
+        """A bot of python-telegram-bot, ready to call."""
+        bot = Bot(
+            token,
+            base_url=f"{self.url}/bot",
+            base_file_url=f"{self.url}/file/bot",
+            request=HTTPXRequest(read_timeout=2.0, httpx_kwargs={"trust_env": False}),
+        )
+        async with bot:
+            yield bot
+
+
+@asynccontextmanager
+async def telegram_server(token: str = TOKEN) -> AsyncIterator[TelegramServer]:
+    """Served from this event loop until the block ends."""
+    world = World(time.time)
+    delivery = Delivery(world)
+    api = BotApi(world, delivery, token)
+    server = uvicorn.Server(uvicorn.Config(create_emulator(api), log_level="critical", lifespan="on"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield TelegramServer(f"http://127.0.0.1:{listener.getsockname()[1]}", world, delivery, api)
+        finally:
+            server.should_exit = True
+            await serving
