@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,10 @@ def put_in(
     config.inference_mode = True
     # The weights come from the file: other ways of beginning would compute for nothing.
     config.init_lora_weights = True
-    inject_adapter_in_model(config, model, key)
+    with warnings.catch_warnings():
+        # Of further adapters beside the first: they are meant.
+        warnings.filterwarnings("ignore", "Already found a `peft_config`", UserWarning)
+        inject_adapter_in_model(config, model, key)
     result: Any = set_peft_model_state_dict(model, weights, key)
     if result.unexpected_keys:
         raise ValueError(f"it has no place for {str(result.unexpected_keys[0])[:120]}")
