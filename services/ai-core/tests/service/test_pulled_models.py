@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
+import httpx
 import pytest
 from ai_core_service import AI_CORE, DEMO_MODEL, PATIENCE, Server, running
 from fake_hub import FakeHub, fake_hub
@@ -103,8 +104,26 @@ def test_a_model_is_pulled_answers_is_listed_and_is_removed(place: Place) -> Non
     assert after.status_code == 503, after.text
 
 
-def test_what_the_command_fetches_beside_it_the_server_serves_at_once(place: Place) -> None:
+def delete(place: Place, name: str) -> httpx.Response:
+    server = place.server
+    url = f"{server.url}/api/v1/models/{name}"
+    return httpx.delete(url, headers=server.headers, timeout=PATIENCE, trust_env=False)
+
+
+def test_what_the_command_fetches_is_served_at_once_and_deleted_over_http(place: Place) -> None:
     place.command("pull", "neo")
     assert place.server.say("Bonjour", model="neo", max_tokens=5)["response"]
+    resident = delete(place, "neo")
+    assert (resident.status_code, resident.json()["error"]["code"]) == (409, "model_resident")
+    assert place.server.post("/api/v1/models/unload", {"model": "neo"}).status_code == 200
+    size = DEMO_MODEL.stat().st_size
+    assert delete(place, "neo").json() == {"name": "neo", "was_here": True, "freed_bytes": size}
+    assert delete(place, "neo").json() == {"name": "neo", "was_here": False, "freed_bytes": 0}
+    assert delete(place, "local").status_code == 400
+    assert DEMO_MODEL.is_file()
+    assert place.server.post("/api/v1/chat", {"model": "neo", "prompt": "Bonjour"}).status_code == 503
+
+
+def test_what_is_quantized_beside_it_is_a_model_of_its_own(place: Place) -> None:
     assert "quantiz" in place.command("quantize", "local", "Q4_0")
     assert place.server.say("Bonjour", model="local-q4_0", max_tokens=5)["model"] == "local-q4_0"

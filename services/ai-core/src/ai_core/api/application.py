@@ -31,6 +31,7 @@ from ai_core.api.openai_routes import openai_routes
 from ai_core.api.openapi import describe
 from ai_core.api.operations_routes import operations_routes
 from ai_core.api.pull_routes import pull_routes
+from ai_core.api.removal_routes import removal_routes
 from ai_core.api.residency_routes import residency_routes
 from ai_core.api.route_access import RouteTable, declared_routes
 from ai_core.api.session_routes import session_routes
@@ -79,6 +80,7 @@ def create_application(context: ApiContext) -> ASGIApp:
     app.include_router(operations_routes(context))
     app.include_router(residency_routes(context))
     app.include_router(pull_routes(context))
+    app.include_router(removal_routes(context))
     app.include_router(admin_routes(context))
     app.include_router(usage_routes(context))
     app.include_router(model_routes(context))

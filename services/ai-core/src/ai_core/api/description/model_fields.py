@@ -37,6 +37,9 @@ MODEL_FIELDS: dict[str, FieldText] = {
     "engine_reason": ("Why this engine.", "The models file says so."),
     "ModelFacts.adapters": ("LoRA adapters that requests may name.", ["formal"]),
     "ModelDetails.adapters": ("LoRA adapters that requests may name.", ["formal"]),
+    "ModelRemoved.name": ("The model's name.", "mistral-7b-instruct"),
+    "was_here": ("False: there was nothing to delete.", True),
+    "freed_bytes": ("Of the disk; 0 too where another model needs the same files.", 4_372_812_000),
     "last_used_at": (
         "When a request last came or ended; null: none did since the start, or it is computed elsewhere.",
         "2026-11-21T11:32:39+00:00",

@@ -109,6 +109,14 @@ class ModelChanges(Shape):
     unchanged: list[str]
 
 
+class ModelRemoved(Shape):
+    """A model's files are gone."""
+
+    name: str
+    was_here: bool
+    freed_bytes: int
+
+
 class ModelList(Shape):
     """All models that the key may use."""
 

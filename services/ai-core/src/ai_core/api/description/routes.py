@@ -210,6 +210,12 @@ OPERATORS: dict[str, RouteText] = {
         answer=operations.AdapterList,
         errors=(404, 409),
     ),
+    "DELETE /api/v1/models/{name}": RouteText(
+        text="Deletes the files of a model that was fetched or quantized here, as far as no other model "
+        "needs them. Not while it is in memory. It stays listed.",
+        answer=operations.ModelRemoved,
+        errors=(404, 409, 501),
+    ),
     "POST /api/v1/models/pull": RouteText(
         text="Fetches a model from the hub, or goes on where it stopped. Events tell how far it is; the last "
         "one has the status 'done', or is an error. Who asks for a model that is being fetched joins; when "

@@ -52,12 +52,12 @@ class Pulls:
     """Joins those who want the same, and stops a pull when nobody follows it any more."""
 
     def __init__(
-        self, puller: Puller, terms: Terms, fetched: Callable[[], Awaitable[object]] = _nothing
+        self, puller: Puller, terms: Terms, changed: Callable[[], Awaitable[object]] = _nothing
     ) -> None:
-        """``fetched`` is awaited when a model has come, before anybody is told."""
+        """``changed`` is awaited when a model has come, before anybody is told."""
         self.terms = terms
         self._puller = puller
-        self._fetched = fetched
+        self.changed = changed
         self._running: dict[tuple[object, ...], _Pull] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         """Of pulls that run, or that nobody follows any more and that are just ending."""
@@ -115,7 +115,7 @@ class Pulls:
             async with contextlib.aclosing(self._puller.events(order)) as events:
                 async for event in events:
                     if isinstance(event, Completed):
-                        await self._fetched()
+                        await self.changed()
                     if isinstance(event, Final):
                         # Whoever comes now looks anew.
                         self._forget(key, pull)

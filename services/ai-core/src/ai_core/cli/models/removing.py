@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from ai_core.catalog.fetched import selection_key
-from ai_core.catalog.hub.removal import remove_selection
 from ai_core.catalog.hub.sizes import in_words
 from ai_core.catalog.models import ModelEntry
-from ai_core.catalog.quantized import described
+from ai_core.catalog.removal import refuse_foreign, remove_model
 from ai_core.cli.models.workplace import Workplace
 from ai_core.cli.terminal import complain
-from ai_core.errors import InvalidRequest
 
 EXIT_REFUSED = 1
 
@@ -33,20 +29,12 @@ async def run(place: Workplace, options: argparse.Namespace) -> int:
             return complain(problem, status=EXIT_REFUSED)
     if not options.yes and not confirmed(entry):
         return complain("Nothing was removed.", status=EXIT_REFUSED)
-    freed = remove(entry, place.settings.model_cache_dir)
+    freed = remove_model(entry, place.settings.model_cache_dir)
     print(outcome(entry.name, freed))
     if entry.hub is not None:
         print(f"It is still listed in {place.settings.model_config_path}.", file=sys.stderr)
     await place.server.reload()
     return 0
-
-
-def refuse_foreign(entry: ModelEntry) -> None:
-    """Raises InvalidRequest for a model whose files did not come from here."""
-    if entry.hub is None and described(entry.path) is None:
-        raise InvalidRequest(
-            f"'{entry.name}' was neither fetched nor quantized here; its files are your own: {entry.path}."
-        )
 
 
 def confirmed(entry: ModelEntry) -> bool:
@@ -65,15 +53,3 @@ def outcome(name: str, freed: int | None) -> str:
     if not freed:
         return f"Removed: {name}. Its files stay: another model of the repository needs them."
     return f"Removed: {name}, {in_words(freed)}."
-
-
-def remove(entry: ModelEntry, models_dir: Path) -> int | None:
-    """Delete; returns the bytes that were freed, None where there was nothing. Raises OSError."""
-    if entry.hub is not None:
-        key = selection_key(entry.type, entry.hub.pattern, entry.quantization)
-        return remove_selection(entry.path, key, models_dir)
-    size = entry.path.stat().st_size
-    # The description first: a file without one is nothing.
-    entry.path.with_suffix(".json").unlink(missing_ok=True)
-    entry.path.unlink()
-    return size
