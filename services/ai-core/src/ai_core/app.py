@@ -57,11 +57,13 @@ from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.served import ServedEngine
 from ai_core.inference.served_models import Reloader, ServedModels, begin_to_load, reload_or_log
 from ai_core.inference.service import Equipment, Inference, Limits
-from ai_core.residency.fleet import Fleet, FleetSettings
+from ai_core.residency.fleet import Fleet
+from ai_core.residency.fleet_settings import FleetSettings
 from ai_core.residency.life import Patience
 from ai_core.residency.metrics import FleetCollector
 from ai_core.residency.planning import Turns
 from ai_core.residency.process_memory import budget_for, memory_limit
+from ai_core.residency.shrinker import DiskShrinker
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.storage.batches import BatchRepository
 from ai_core.storage.database import Database
@@ -222,7 +224,7 @@ async def open_service(
         spawner = EngineSpawner()
         stack.callback(spawner.close)
         spawner.lower_own_cpu_weight()
-        fleet = Fleet(spawner, fleet_settings(settings))
+        fleet = Fleet(spawner, fleet_settings(settings), shrinker=DiskShrinker(settings.model_cache_dir))
         stack.push_async_callback(fleet.close)
         remotes = RemoteModels()
         stack.push_async_callback(remotes.close)

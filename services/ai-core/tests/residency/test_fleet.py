@@ -16,7 +16,8 @@ from ai_core.engine.messages import EngineConfig, Submit
 from ai_core.engine_client.port import Answer
 from ai_core.errors import EngineUnavailable, ModelBusy
 from ai_core.residency.backoff import RestartPolicy
-from ai_core.residency.fleet import Fleet, FleetSettings
+from ai_core.residency.fleet import Fleet
+from ai_core.residency.fleet_settings import FleetSettings
 from ai_core.residency.life import Patience
 from ai_core.residency.planning import Turns
 from ai_core.residency.spawn import EngineSpawner

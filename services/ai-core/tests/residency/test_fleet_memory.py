@@ -15,7 +15,8 @@ import pytest
 
 from ai_core.catalog.models import ModelEntry
 from ai_core.engine.messages import EngineConfig, Sampling, Submit
-from ai_core.residency.fleet import Fleet, FleetSettings
+from ai_core.residency.fleet import Fleet
+from ai_core.residency.fleet_settings import FleetSettings
 from ai_core.residency.planning import Turns
 from ai_core.residency.spawn import EngineSpawner
 

@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,7 +86,13 @@ class GgufHeader:
 
 
 def read_header(path: Path) -> GgufHeader:
-    """The header of a file. Raises BadHeader, OSError."""
+    """The header of a file; read once as long as the file stays as it is. Raises BadHeader, OSError."""
+    status = path.stat()
+    return _read(path, (status.st_size, status.st_mtime_ns, status.st_ino))
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, _signature: tuple[int, int, int]) -> GgufHeader:
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)

@@ -23,6 +23,10 @@ class Estimate:
     total: int
     cache: int = 0
     """Of that: keys and values, which a model that rests gives back."""
+    weights: int = 0
+    """Of that."""
+    parameters: int = 0
+    """0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ _COSTS = {
     "onnxruntime": _Costs(256 * _MIB, 1.3),
     "scripted": _Costs(64 * _MIB, 0.0),
 }
+_QUANTIZED = {"int8": 0.54, "4bit": 0.32}
+"""Of folders with weights of 16 bits, where they are quantized while they are loaded."""
 _UNKNOWN = _Costs(512 * _MIB, 2.2)
 _REPACKED = frozenset({"Q4_0", "Q4_K", "IQ4_NL"})
 """llama.cpp holds a second copy of such weights, in the order in which this processor reads them fastest.
@@ -68,7 +74,7 @@ def estimate(config: EngineConfig) -> Estimate:
     size = size_of(path) if config.backend != "scripted" else 0
     adapters = int(sum(size_of(Path(one.path)) for one in config.adapters) * _ADAPTER_FACTOR)
     header = _header(path)
-    weights = int(size * costs.weights)
+    weights = int(size * costs.weights * _QUANTIZED.get(config.quantization, 1.0))
     cache = buffers = 0
     if config.backend == "llama_cpp":
         if header is not None and header.main_type in _REPACKED:
@@ -78,7 +84,14 @@ def estimate(config: EngineConfig) -> Estimate:
     unusable = path.suffix == ".gguf" and header is None
     if config.kind != "embedding" and size and not unusable:
         cache = cells(config, header) * cell_bytes(header)
-    return Estimate(costs.process + weights + adapters + cache + buffers, cache)
+    total = costs.process + weights + adapters + cache + buffers
+    parameters = header.parameters if header is not None else _parameters(config, size)
+    return Estimate(total, cache, weights, parameters)
+
+
+def _parameters(config: EngineConfig, size: int) -> int:
+    """Of a folder with weights of 16 bits, as most are; those quantized already have no smaller form."""
+    return size // 2 if config.quantization == "none" else 0
 
 
 def size_of(path: Path) -> int:

@@ -7,7 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,39 +15,24 @@ from ai_core.catalog.models import ModelEntry
 from ai_core.engine.messages import EngineConfig
 from ai_core.errors import EngineUnavailable, ModelBusy
 from ai_core.residency import unavailable
-from ai_core.residency.backoff import RestartPolicy
-from ai_core.residency.estimate import estimate
+from ai_core.residency.departures import Departures
+from ai_core.residency.fitting import footprint_of, form_that_fits, shrink, too_large
 from ai_core.residency.fleet_engine import FleetEngine
-from ai_core.residency.footprint import Footprint
-from ai_core.residency.life import Patience
+from ai_core.residency.fleet_settings import FleetSettings
+from ai_core.residency.measuring import MEASURE_SECONDS, Measuring
 from ai_core.residency.metrics import FleetMetrics
-from ai_core.residency.planning import Cause, NoRoom, Plan, Standing, Turns, decide
+from ai_core.residency.planning import Cause, NoRoom, Plan, Standing, decide
 from ai_core.residency.process_memory import held_by
+from ai_core.residency.shared_cores import SharedCores
+from ai_core.residency.shrinker import Shrinker
+from ai_core.residency.shrinking import SmallerForm
 from ai_core.residency.spawn import EngineSpawner
 from ai_core.residency.supervisor import SupervisedEngine
-from ai_core.residency.threads import share_cores
 from servicekit.logging import get_logger
 
 _NO_BOUND = 1 << 62
-_MEASURE_SECONDS = 1.0
-"""So often a model that is used is measured."""
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetSettings:
-    """How the fleet is run."""
-
-    budget: int = 0
-    """Bytes that all engines may hold together; 0: no bound."""
-    keep_alive: float = -1.0
-    """Seconds that a model stays unused; negative: for ever."""
-    turns: Turns = field(default_factory=Turns)
-    cores: int = 0
-    """For all engines together; 0: those that this process may run on."""
-    patience: Patience = field(default_factory=Patience)
-    restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
 
 
 class Fleet:
@@ -66,25 +51,26 @@ class Fleet:
         *,
         clock: Callable[[], float] = time.monotonic,
         measure: Callable[[int, list[Path]], int] = held_by,
+        shrinker: Shrinker | None = None,
     ) -> None:
-        """``measure`` tells what a process holds, from its id and the files of its model."""
+        """``measure`` tells what a process holds, from its id and the files of its model. Without
+        ``shrinker``, a model that is too large as it is stored is refused."""
+        self._shrinker = shrinker
         self.metrics = FleetMetrics()
         self._spawner = spawner
         self._settings = settings
         self._budget = settings.budget or _NO_BOUND
-        self._cores = settings.cores or len(os.sched_getaffinity(0))
+        self._cores = SharedCores(settings.cores or len(os.sched_getaffinity(0)))
         self._clock = clock
-        self._measure = measure
+        self._measuring = Measuring(measure, clock)
         self._engines: dict[str, FleetEngine] = {}
         self._retired: dict[str, FleetEngine] = {}
         """Removed, and still at work for somebody; by a name that no model has."""
         self._numbers = itertools.count(1)
         self._loads: dict[FleetEngine, _Load] = {}
         self._room_made_at = 0.0
-        self._measured_at: dict[FleetEngine, float] = {}
-        self._threads: dict[FleetEngine, int] = {}
         self._work: set[asyncio.Task[None]] = set()
-        self._gone: dict[FleetEngine, list[asyncio.Future[None]]] = {}
+        self._departures = Departures()
         self._timer: asyncio.TimerHandle | None = None
         self._nudged = False
         self._closed = False
@@ -122,7 +108,7 @@ class Fleet:
         engine = FleetEngine(
             entry,
             supervised,
-            _footprint(config),
+            footprint_of(config),
             patience=self._settings.patience.ready,
             keep_alive=self._settings.keep_alive,
             nudge=self._nudge,
@@ -138,12 +124,12 @@ class Fleet:
         changed, no process ends. Raises KeyError.
         """
         engine = self._engines[entry.name]
-        if config == engine.supervised.config:
+        if config == engine.asked_config:
             engine.entry = entry
         else:
             engine.configure(entry, config)
             if engine.phase == "absent":
-                engine.footprint = _footprint(config)
+                engine.footprint = footprint_of(config)
             else:
                 engine.leave = Cause.CHANGED
         self._nudge()
@@ -153,7 +139,7 @@ class Fleet:
         """A model that is no longer here. Its requests under way are answered, then its process ends.
         Raises KeyError."""
         engine = self._engines.pop(name)
-        engine.turn_away(unavailable.closed(name))
+        engine.door.turn_away(unavailable.closed(name))
         engine.leave = Cause.CHANGED
         self._retired[f"{name} (removed, {next(self._numbers)})"] = engine
         self._nudge()
@@ -180,8 +166,7 @@ class Fleet:
         engine = self._engines[name]
         if engine.phase == "absent":
             return
-        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._gone.setdefault(engine, []).append(gone)
+        gone = self._departures.expect(engine)
         if force and not engine.leaving:
             self._evict(engine, Cause.ASKED)
         elif not engine.leaving:
@@ -197,7 +182,8 @@ class Fleet:
                 retry_after=max(1.0, patience),
             ) from None
         finally:
-            self._withdraw(engine, gone)
+            self._departures.forget(engine, gone)
+            self._nudge()
 
     async def close(self) -> None:
         """End all engine processes, side by side. What still runs in them fails."""
@@ -221,17 +207,17 @@ class Fleet:
         if self._closed:
             return
         self._sweep()
-        self._measure_used()
+        self._measuring.look(self._all_engines())
         plan = decide(self.standings(), self._budget, self._settings.turns, self._clock())
         self._carry_out(plan)
-        self._share_cores()
+        self._cores.share([engine for engine in self._all_engines() if engine.users])
         self._set_timer(plan.look_at)
 
     def _carry_out(self, plan: Plan) -> None:
         for name, engine in self._all():
             engine.closed = name in plan.closed
         for name, refusal in plan.refuse.items():
-            self._named(name).turn_away(_too_large(name, refusal))
+            self._refuse(self._named(name), refusal)
         for name in plan.admit:
             self._named(name).let_in()
         for name in plan.load:
@@ -241,14 +227,34 @@ class Fleet:
         for name in plan.rest:
             self._start(self._rest(self._named(name)))
 
+    def _refuse(self, engine: FleetEngine, refusal: NoRoom) -> None:
+        """It cannot be loaded as it is stored. If a smaller form fits, it is brought into that, once."""
+        if engine.converting:
+            return
+        form = None if self._shrinker is None else form_that_fits(engine, refusal)
+        if self._shrinker is None or form is None:
+            engine.door.turn_away(too_large(engine.entry.name, refusal))
+        else:
+            engine.converting = form.name
+            self._start(self._shrink(engine, self._shrinker, form, refusal))
+
+    async def _shrink(
+        self, engine: FleetEngine, shrinker: Shrinker, form: SmallerForm, refusal: NoRoom
+    ) -> None:
+        try:
+            await shrink(engine, shrinker, form, refusal)
+        finally:
+            engine.converting = ""
+            self._nudge()
+
     def _load(self, engine: FleetEngine) -> None:
         now = self._clock()
-        since = engine.standing("").waiting_since
+        since = engine.door.since
         switched = since is not None and self._room_made_at >= since
         try:
             engine.supervised.start()
         except EngineUnavailable as error:
-            engine.turn_away(error)
+            engine.door.turn_away(error)
             return
         self._loads[engine] = _Load(now, self._room_made_at if switched else None)
         engine.let_in()
@@ -260,7 +266,7 @@ class Fleet:
         self._start(self._unload(engine, cause))
 
     async def _unload(self, engine: FleetEngine, cause: Cause) -> None:
-        self._measure_now(engine)
+        self._measuring.measure(engine)
         held = engine.footprint.measured
         try:
             await engine.supervised.unload()
@@ -272,14 +278,12 @@ class Fleet:
     def _note_gone(self, engine: FleetEngine) -> None:
         engine.leaving = False
         if engine.leave is Cause.CHANGED:
-            engine.footprint = _footprint(engine.supervised.config)
+            engine.footprint = footprint_of(engine.supervised.config)
         engine.leave = None
         engine.ended()
         self._loads.pop(engine, None)
-        self._measured_at.pop(engine, None)
-        for gone in self._gone.pop(engine, ()):
-            if not gone.done():
-                gone.set_result(None)
+        self._measuring.forget(engine)
+        self._departures.note(engine)
         self._nudge()
 
     async def _rest(self, engine: FleetEngine) -> None:
@@ -291,7 +295,7 @@ class Fleet:
         # Who came meanwhile has taken everything back.
         if not done or engine.uses != uses or engine.phase != "ready":
             return
-        engine.footprint.rested(self._held(engine))
+        engine.footprint.rested(self._measuring.held(engine))
         self.metrics.rests.labels(engine.entry.name).inc()
         self._nudge()
 
@@ -316,7 +320,7 @@ class Fleet:
             self.metrics.load_seconds.labels(engine.entry.name).observe(engine.load_seconds)
             if load.room_made_at is not None:
                 self.metrics.switch_seconds.labels(engine.entry.name).observe(now - load.room_made_at)
-        self._measure_now(engine)
+        self._measuring.measure(engine)
         _log.info(
             "model_measured",
             model=engine.entry.name,
@@ -324,40 +328,14 @@ class Fleet:
             measured_bytes=engine.footprint.measured,
         )
 
-    # --- measuring ------------------------------------------------------------------------------------
-
-    def _measure_used(self) -> None:
-        now = self._clock()
-        for _, engine in self._all():
-            busy = engine.users > 0 or engine.idle_since >= self._measured_at.get(engine, 0.0)
-            due = now - self._measured_at.get(engine, 0.0) >= _MEASURE_SECONDS
-            if engine.phase == "ready" and busy and due:
-                self._measure_now(engine)
-
-    def _measure_now(self, engine: FleetEngine) -> None:
-        self._measured_at[engine] = self._clock()
-        engine.footprint.note(self._held(engine), answered=engine.answered)
-
-    def _held(self, engine: FleetEngine) -> int:
-        return 0 if engine.pid is None else self._measure(engine.pid, [engine.entry.path])
-
-    # --- cores ----------------------------------------------------------------------------------------
-
-    def _share_cores(self) -> None:
-        """The engines that compute share the cores; the others keep what they had until they compute."""
-        active = {name: engine for name, engine in self._all() if engine.users and engine.pid is not None}
-        for name, share in share_cores(self._cores, sorted(active)).items():
-            engine = active[name]
-            threads = min(share, engine.supervised.config.threads or share)
-            if self._threads.get(engine) != threads:
-                self._threads[engine] = threads
-                engine.supervised.apply_threads(threads, threads)
-
     # --- small things -----------------------------------------------------------------------------------
 
     def _all(self) -> Iterator[tuple[str, FleetEngine]]:
         yield from self._engines.items()
         yield from self._retired.items()
+
+    def _all_engines(self) -> list[FleetEngine]:
+        return [engine for _, engine in self._all()]
 
     def _named(self, name: str) -> FleetEngine:
         return self._engines.get(name) or self._retired[name]
@@ -367,17 +345,8 @@ class Fleet:
         for name, engine in list(self._retired.items()):
             if engine.phase == "absent":
                 del self._retired[name]
-                self._threads.pop(engine, None)
+                self._cores.forget(engine)
                 self._start(engine.close())
-
-    def _withdraw(self, engine: FleetEngine, gone: asyncio.Future[None]) -> None:
-        """Somebody does not wait any longer for a model's end. If nobody else does, it may stay."""
-        waiting = self._gone.get(engine, [])
-        if gone in waiting:
-            waiting.remove(gone)
-            if not waiting and engine.leave is Cause.ASKED:
-                engine.leave = None
-                self._nudge()
 
     def _nudge(self) -> None:
         """Look soon: after what is happening just now."""
@@ -392,7 +361,7 @@ class Fleet:
         now = self._clock()
         delays = [] if moment is None else [moment - now]
         if any(engine.users for _, engine in self._all()):
-            delays.append(_MEASURE_SECONDS)
+            delays.append(MEASURE_SECONDS)
         if delays:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(delays)), self._nudge)
 
@@ -407,17 +376,3 @@ class _Load:
     began: float
     room_made_at: float | None
     """When others began to leave for it, if any did."""
-
-
-def _footprint(config: EngineConfig) -> Footprint:
-    found = estimate(config)
-    return Footprint(found.total, found.cache)
-
-
-def _too_large(name: str, refusal: NoRoom) -> EngineUnavailable:
-    if refusal.most and refusal.most < refusal.budget - refusal.pinned:
-        return unavailable.too_large(name, refusal.needs, refusal.most, "its 'max_memory' is")
-    if refusal.pinned:
-        room = refusal.budget - refusal.pinned
-        return unavailable.too_large(name, refusal.needs, room, "beside pinned models there are only")
-    return unavailable.too_large(name, refusal.needs, refusal.budget, "the budget of this server is")

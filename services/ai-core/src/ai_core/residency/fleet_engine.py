@@ -13,6 +13,7 @@ from ai_core.catalog.models import ModelEntry
 from ai_core.engine.messages import AdapterFile, EngineConfig, Ready, Stats, Submit
 from ai_core.errors import DeadlineExceeded, EngineUnavailable, NeoError
 from ai_core.residency import unavailable
+from ai_core.residency.door import Door
 from ai_core.residency.footprint import Footprint
 from ai_core.residency.keeper import State
 from ai_core.residency.let_in import LetIn
@@ -38,6 +39,10 @@ class FleetEngine:
     Attributes:
         entry: what the operator says of the model.
         footprint: what it holds in memory.
+        door: where those wait who may not use it yet.
+        asked_config: how the operator wants it started; where that is too large, its engine is started in
+            another way.
+        converting: the form into which it is being brought, because it is too large as it is stored.
         users: requests that were let in and have not ended.
         uses: those that were let in at all.
         resting: it is about to give back what it can spare.
@@ -64,6 +69,9 @@ class FleetEngine:
         self.entry = entry
         self.supervised = supervised
         self.footprint = footprint
+        self.door = Door(clock)
+        self.asked_config = supervised.config
+        self.converting = ""
         self.users = 0
         self.uses = 0
         self.resting = False
@@ -84,7 +92,6 @@ class FleetEngine:
         self._visits = 0
         self._nudge = nudge
         self._clock = clock
-        self._waiting: dict[asyncio.Future[None], float] = {}
         self._preload: asyncio.Task[None] | None = None
 
     # --- the port ---------------------------------------------------------------------------------
@@ -167,7 +174,7 @@ class FleetEngine:
         """End the engine for good. What runs in it fails, and those who wait are sent away."""
         if self._preload is not None:
             self._preload.cancel()
-        self.turn_away(unavailable.closed(self.entry.name))
+        self.door.turn_away(unavailable.closed(self.entry.name))
         await self.supervised.close()
         self._nudge()
 
@@ -194,16 +201,18 @@ class FleetEngine:
         """
         if (refusal := self.refusal) is not None:
             raise refusal
-        if self.open and not self._waiting:
+        if self.open and not self.door:
             self._let_one_in()
             return
-        waiter = self._wait_at_the_door()
+        waiter = self.door.knock()
         self._nudge()
         try:
             async with asyncio.timeout(patience):
                 await waiter
         except BaseException as error:
-            self._gave_up(waiter)
+            if self.door.leave(waiter):
+                self.left(complete=False)
+            self._nudge()
             if isinstance(error, TimeoutError):
                 raise self.delay() or self._no_room() from None
             raise
@@ -237,24 +246,18 @@ class FleetEngine:
     def let_in(self) -> None:
         """All who wait at the door may go in."""
         self.footprint.woke()
-        now = self._clock()
-        for waiter, came in self._waiting.items():
-            if not waiter.done():
-                self._let_one_in()
-                self.on_wait(now - came)
-                waiter.set_result(None)
-        self._waiting.clear()
 
-    def turn_away(self, error: EngineUnavailable) -> None:
-        """All who wait at the door are told why."""
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_exception(error)
-        self._waiting.clear()
+        def each(waited: float) -> None:
+            self._let_one_in()
+            self.on_wait(waited)
+
+        self.door.let_in(each)
 
     def delay(self) -> EngineUnavailable | None:
         """What to tell somebody who does not want to wait any longer until the model may be used; None: it
         may be used."""
+        if self.converting:
+            return unavailable.converting(self.entry.name, self.converting)
         delay = self.refusal or self.supervised.delay()
         return delay or (None if self.open else self._no_room())
 
@@ -322,7 +325,7 @@ class FleetEngine:
             full=footprint.full,
             spare=footprint.spare if self.can_rest else 0,
             users=self.users,
-            waiting_since=min(self._waiting.values(), default=None),
+            waiting_since=self.door.since,
             idle_since=idle_since,
             ready_since=self.ready_since,
             load_seconds=self.load_seconds,
@@ -343,6 +346,7 @@ class FleetEngine:
     def configure(self, entry: ModelEntry, config: EngineConfig) -> None:
         """The operator says something else of it now: this counts for the next process."""
         self.entry = entry
+        self.asked_config = config
         self._keep_alive = None
         self.supervised.configure(config)
 
@@ -377,18 +381,6 @@ class FleetEngine:
         self.uses += 1
         if self.users == 1:
             self._nudge()
-
-    def _wait_at_the_door(self) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[waiter] = self._clock()
-        return waiter
-
-    def _gave_up(self, waiter: asyncio.Future[None]) -> None:
-        if self._waiting.pop(waiter, None) is not None:
-            self._nudge()
-        elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-            # Let in at the very moment in which it left.
-            self.left(complete=False)
 
     def _time_left(self, deadline: float) -> float:
         left = deadline - self._clock()

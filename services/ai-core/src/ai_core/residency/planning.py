@@ -109,6 +109,12 @@ class NoRoom:
     most: int = 0
     """What this model may hold, if there is a bound of its own."""
 
+    @property
+    def room(self) -> int:
+        """What there could be for it."""
+        left = self.budget - self.pinned
+        return min(left, self.most) if self.most else left
+
 
 @dataclass(slots=True)
 class Plan:

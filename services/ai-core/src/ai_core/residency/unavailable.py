@@ -47,6 +47,16 @@ def no_room(model: str, wait: float) -> EngineUnavailable:
     )
 
 
+def converting(model: str, form: str) -> EngineUnavailable:
+    """It is too large as it is stored, and brought into a form that fits; that happens once."""
+    return EngineUnavailable(
+        f"The model '{model}' is too large as it is stored and is being converted to {form}, once. "
+        f"Try again in {_LONGEST_WAIT:.0f} s.",
+        code="model_converting",
+        retry_after=_LONGEST_WAIT,
+    )
+
+
 def too_large(model: str, needs: int, room: int, why: str) -> EngineUnavailable:
     """The model can never be loaded as this server is configured; there is no point in trying again.
 
