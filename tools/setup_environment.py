@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     try:
         with _alone(ROOT / "var" / "setup.lock"):
-            _set_up(Workspace(ROOT), arguments[0])
+            set_up(Workspace(ROOT), arguments[0])
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
@@ -47,7 +47,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _set_up(workspace: Workspace, profile: str) -> None:
+def set_up(workspace: Workspace, profile: str) -> None:
+    """Install what a profile wants and is not there. Raises SetupError."""
     began = time.monotonic()
     wanted = [*stages.kept(workspace), *_wanted(workspace, profile)]
     worked = _carry_out(workspace, wanted)
@@ -55,7 +56,8 @@ def _set_up(workspace: Workspace, profile: str) -> None:
         # Asked of the AI core itself, which is installed by now.
         lacking = engines.lacking(workspace, stages.kept(workspace))
         if lacking:
-            print(f"The models that are configured need {' and '.join(lacking)}.")
+            names = " and ".join(engines.NAMES[name] for name in lacking)
+            print(f"The models that are configured need {names}.")
         worked = _carry_out(workspace, [*wanted, *lacking]) or worked
     if worked:
         print(f"Ready after {time.monotonic() - began:.0f} s.")

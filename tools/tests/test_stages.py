@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from workspace_setup import commands, llama, servers, stages
+import setup_environment
+from workspace_setup import commands, engines, llama, servers, stages, system
 from workspace_setup.errors import SetupError
 from workspace_setup.system import Interpreter
 from workspace_setup.workspace import Workspace
@@ -46,6 +47,21 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setattr(llama, "install", lambda workspace, entry: None)
     monkeypatch.setattr(servers, "missing", list)
     return workspace
+
+
+@pytest.fixture
+def whole_machine(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """An x86-64 machine that lacks nothing; the list tells for each set-up whether it wanted compilers."""
+    asked: list[bool] = []
+
+    def ensure_system(log: Path, compiling: bool) -> Interpreter:
+        asked.append(compiling)
+        return INTERPRETER
+
+    monkeypatch.setattr(system, "ensure_system", ensure_system)
+    monkeypatch.setattr(engines, "openvino_runs", lambda machine, libc: True)
+    monkeypatch.setattr(engines, "lacking", lambda workspace, kept: [])
+    return asked
 
 
 def write(path: Path, text: str) -> None:
@@ -192,3 +208,43 @@ def test_the_users_cmake_arguments_come_last() -> None:
     arguments = llama.cmake_args(Path("/a b/options.cmake"), "-DLLAVA_BUILD=ON")
     assert arguments.endswith(" -DLLAVA_BUILD=ON")
     assert "='/a b/options.cmake' " in arguments
+
+
+@pytest.mark.parametrize(
+    ("profile", "done"),
+    [
+        ("base", BASE),
+        ("run", RUN),
+        ("llama", [*BASE, *LLAMA]),
+        ("transformers", [*BASE, "transformers", "torch"]),
+        ("test", TEST),
+    ],
+)
+def test_each_profile_installs_what_it_is_for(
+    workspace: Workspace, whole_machine: list[bool], profile: str, done: list[str]
+) -> None:
+    setup_environment.set_up(workspace, profile)
+    assert pending(workspace, *stages.EVERYTHING) == [name for name in TEST if name not in done]
+    assert whole_machine == ["llama" in done]
+
+
+def test_run_compiles_llama_cpp_only_when_a_model_needs_it(
+    workspace: Workspace,
+    whole_machine: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    setup_environment.set_up(workspace, "run")
+    monkeypatch.setattr(engines, "lacking", lambda workspace, kept: ["llama"])
+    setup_environment.set_up(workspace, "run")
+    assert stages.kept(workspace) == ["openvino", "llama"]
+    assert whole_machine == [False, True]
+    assert "The models that are configured need llama.cpp." in capsys.readouterr().out
+
+
+def test_who_compiled_llama_cpp_first_gets_no_other_engine(
+    workspace: Workspace, whole_machine: list[bool]
+) -> None:
+    setup_environment.set_up(workspace, "llama")
+    setup_environment.set_up(workspace, "run")
+    assert stages.kept(workspace) == ["llama"]

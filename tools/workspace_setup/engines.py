@@ -8,7 +8,7 @@ from typing import Sequence
 
 from workspace_setup.workspace import Workspace
 
-GGUF_ENGINES = ("openvino", "llama")
+NAMES = {"openvino": "OpenVINO", "llama": "llama.cpp"}  # those for GGUF
 WHEEL_MACHINES = ("x86_64", "amd64")
 QUESTION = "ai_core.catalog.lacking_engines"
 PATIENCE = 60.0  # s for the answer; it takes less than one
@@ -16,7 +16,7 @@ PATIENCE = 60.0  # s for the answer; it takes less than one
 
 def first(kept: Sequence[str]) -> Sequence[str]:
     """What a server cannot do without: an engine for GGUF, the demo model's format, unless one is there."""
-    if any(name in GGUF_ENGINES for name in kept):
+    if any(name in NAMES for name in kept):
         return ()
     return ("openvino",) if openvino_runs(platform.machine(), platform.libc_ver()[0]) else ("llama",)
 
@@ -43,4 +43,4 @@ def lacking(workspace: Workspace, kept: Sequence[str]) -> list[str]:
         ).stdout.split()
     except (OSError, subprocess.SubprocessError):
         return []
-    return [name for name in GGUF_ENGINES if name in answer and name not in kept]
+    return [name for name in NAMES if name in answer and name not in kept]
