@@ -189,6 +189,18 @@ def test_a_server_that_is_away_is_parked_and_its_fallback_answers(front: Server)
     assert states["demo"] == "ready"
 
 
+def test_what_is_known_of_it_is_told_and_the_rest_is_null(front: Server, server: Server) -> None:
+    facts = front.get("/api/v1/models/far-away").json()
+    assert (facts["type"], facts["state"], facts["kind"]) == ("remote", "ready", "generation")
+    assert facts["upstream_url"] == f"{server.url}/v1"
+    assert facts["missing"] == ["adapter"]
+    assert (facts["parameters"], facts["memory_bytes"]) == (None, None)
+    for path in ("/api/v1/models/load", "/api/v1/models/unload"):
+        response = front.post(path, {"model": "demo"})
+        assert response.status_code == 400
+        assert "not computed on this machine" in response.json()["error"]["message"]
+
+
 def test_who_hangs_up_here_stops_the_work_there(front: Server, scripted: Server) -> None:
     messages = [{"role": "user", "content": "[[1000]][[slow 20]]"}]
     body = {"model": "scripted", "messages": messages, "stream": True, "max_tokens": 1000}

@@ -90,12 +90,12 @@ def _use_of(context: ApiContext, entry: ModelEntry) -> dict[str, Any]:
 
 
 def _facts_of_resident(entry: ModelEntry, ready: Ready | None) -> dict[str, Any]:
-    """What only a resident model knows is null until then."""
+    """What only a resident model knows is null until then, and what no server says of a remote one."""
     return {
         "kind": ready.kind if ready else None if entry.kind == "auto" else entry.kind,
-        "context_length": ready.context_length if ready else None,
-        "max_sequences": ready.max_sequences if ready else None,
-        "parameters": ready.parameters if ready else None,
+        "context_length": ready.context_length or None if ready else None,
+        "max_sequences": ready.max_sequences or None if ready else None,
+        "parameters": ready.parameters or None if ready else None,
         "has_chat_template": ready.has_chat_template if ready else None,
         "supports_tools": ready.supports_tools if ready else None,
         "supports_reasoning": ready.supports_reasoning if ready else None,

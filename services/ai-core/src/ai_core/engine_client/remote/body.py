@@ -32,8 +32,10 @@ def body_of(request: Submit, model: str, facts: Facts) -> dict[str, Any]:
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         return body
+    if request.adapter:
+        raise _unsupported("adapter", "(name the adapter's own model there in the models file)")
     body = {
-        "model": _named(request, model, facts.dialect),
+        "model": model,
         "stream": True,
         "stream_options": {"include_usage": True},
         facts.dialect.bound: _room(request, facts),
@@ -53,13 +55,6 @@ def estimated_prompt_tokens(request: Submit) -> int:
     texts += [one for one in request.inputs or () if isinstance(one, str)]
     ids = sum(len(one) for one in request.inputs or () if not isinstance(one, str))
     return ids + sum(-(-len(text.encode()) // BYTES_PER_TOKEN) for text in texts)
-
-
-def _named(request: Submit, model: str, dialect: Dialect) -> str:
-    if not request.adapter:
-        return model
-    _name_of("adapter", dialect)
-    return f"{model}:{request.adapter}"
 
 
 def _room(request: Submit, facts: Facts) -> int:

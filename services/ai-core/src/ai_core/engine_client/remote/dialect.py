@@ -17,7 +17,6 @@ Extra = Literal[
     "ignore_eos",
     "grammar",
     "chat_template_kwargs",
-    "adapter",
     "logit_bias",
     "logprobs",
     "tool_choice",
@@ -51,8 +50,7 @@ OPENAI_ITSELF = Dialect("openai", _OPENAI, bound="max_completion_tokens")
 """Its newer models refuse ``max_tokens``, which everybody else takes."""
 NEO = Dialect(
     "neo",
-    _OPENAI
-    | _same("top_k", "min_p", "repeat_penalty", "ignore_eos", "grammar", "chat_template_kwargs", "adapter"),
+    _OPENAI | _same("top_k", "min_p", "repeat_penalty", "ignore_eos", "grammar", "chat_template_kwargs"),
     asks_for_thoughts=True,
 )
 VLLM = Dialect(
@@ -69,6 +67,24 @@ LLAMA_SERVER = Dialect(
 """https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md"""
 OLLAMA = Dialect("ollama", _same("seed"))
 """https://docs.ollama.com/api/openai-compatibility lists what it takes."""
+
+_SHOWN: tuple[Extra, ...] = (
+    "grammar",
+    "logprobs",
+    "logit_bias",
+    "repeat_penalty",
+    "min_p",
+    "seed",
+    "ignore_eos",
+)
+"""Those that engines tell as missing, by the same names."""
+
+
+def missing(dialect: Dialect) -> list[str]:
+    """What requests may not ask of such a server, as ``messages.Ready.missing`` tells it. Adapters are
+    chosen by the name of a model there."""
+    return [*(field for field in _SHOWN if field not in dialect.names), "adapter"]
+
 
 _BY_OWNER = {
     "neo": NEO,

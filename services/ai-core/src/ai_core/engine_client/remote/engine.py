@@ -16,7 +16,7 @@ from ai_core.engine.messages import Ready, Stats, Submit
 from ai_core.engine_client.answer import BUFFERED_EVENTS, InFlight, SocketAnswer
 from ai_core.engine_client.remote.body import body_of
 from ai_core.engine_client.remote.breaker import Breaker
-from ai_core.engine_client.remote.dialect import Facts, facts_of
+from ai_core.engine_client.remote.dialect import Facts, facts_of, missing
 from ai_core.engine_client.remote.exchange import Exchange, Line, bounded, timeout_of
 from ai_core.engine_client.remote.refusals import error_of
 from ai_core.engine_client.remote.upstream import Upstream, headers_of
@@ -26,6 +26,9 @@ from servicekit.logging import get_logger
 
 LISTING_SECONDS = 10.0
 MAX_LISTING_BYTES = 8 * 1024 * 1024
+LOOK_SECONDS = 0.5
+"""While a request tries a server that was left alone, nobody else does; so often it is looked whether that is
+over."""
 NO_LISTING = frozenset({403, 404, 405, 501})
 """From servers that have no list of models, or none for this key."""
 
@@ -65,8 +68,6 @@ class RemoteEngine:
         self._ids = itertools.count(1)
         self._work: dict[int, asyncio.Task[None]] = {}
         self._closed = False
-        self._prompt_tokens = 0
-        self._completion_tokens = 0
 
     @property
     def state(self) -> str:
@@ -95,12 +96,8 @@ class RemoteEngine:
 
     @property
     def stats(self) -> Stats:
-        """Of the requests that went through here."""
-        return Stats(
-            running=len(self._work),
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._completion_tokens,
-        )
+        """How many requests are there now; the rest is known to the server alone."""
+        return Stats(running=len(self._work))
 
     def start(self) -> None:
         """Begin to ask the server what it is; returns at once. Raises EngineUnavailable."""
@@ -252,7 +249,7 @@ class RemoteEngine:
         since = self._line.clock()
         _log.warning("remote model parked", model=self.model)
         while self._line.breaker.open:
-            await asyncio.sleep(self._line.breaker.seconds_left(self._line.clock()) or 0.05)
+            await asyncio.sleep(self._line.breaker.seconds_left(self._line.clock()) or LOOK_SECONDS)
             try:
                 # It may be another one now: what it is, is asked anew.
                 await self._learn()
@@ -276,5 +273,6 @@ def ready_of(facts: Facts, model: str, kind: Literal["generation", "embedding"])
         prefix="none",
         load_seconds=0.0,
         weights_bytes=0,
+        missing=missing(facts.dialect),
         kind=kind,
     )
