@@ -76,7 +76,7 @@ def test_the_setting_decides_where_the_models_file_does_not(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODEL_PATH", str(ROOT / "models/neo-demo/neo-demo.gguf"))
-    monkeypatch.setattr(lacking_engines, "this_machine", lambda: FRESH)
+    monkeypatch.setattr(lacking_engines, "this_machine", lambda **_: FRESH)
     assert lacking_engines.main() == 0
     assert capsys.readouterr().out == ""
     monkeypatch.setenv("ENGINE_BACKEND", "llama_cpp")

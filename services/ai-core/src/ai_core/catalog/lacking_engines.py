@@ -18,6 +18,7 @@ from ai_core.catalog.facts import FileFacts, facts_of
 from ai_core.catalog.files import ModelSources, load_catalog
 from ai_core.catalog.machine import this_machine
 from ai_core.catalog.models import CatalogError, EngineChoice, ModelEntry
+from ai_core.catalog.places import opened_path
 from ai_core.config import Settings
 from servicekit.settings import SettingsError
 
@@ -67,11 +68,15 @@ def main() -> int:
         entries = [_as_set(settings, entry) for entry in load_catalog(sources).entries]
     except (SettingsError, CatalogError):
         return 1
-    names = lacking(
-        entries, lambda entry: facts_of(entry.type, entry.path), this_machine(), settings.max_sequences
-    )
+    machine = this_machine(kernels=settings.engine_kernels)
+    names = lacking(entries, _facts, machine, settings.max_sequences)
     sys.stdout.write("".join(f"{name}\n" for name in names))
     return 0
+
+
+def _facts(entry: ModelEntry) -> FileFacts:
+    path = opened_path(entry)
+    return FileFacts() if path is None else facts_of(entry.type, path)
 
 
 def _as_set(settings: Settings, entry: ModelEntry) -> ModelEntry:

@@ -95,7 +95,7 @@ def revision_of(plan: ModelPlan, config: EngineConfig) -> Revision:
     manner = manner_of(config)
     if entry.upstream is not None:
         return Revision(None, f"{manner}, {entry.upstream.model or entry.name} at {entry.upstream.url}")
-    return Revision(plan.path or entry.path, manner)
+    return Revision(plan.path, manner)
 
 
 def manner_of(config: EngineConfig) -> str:
