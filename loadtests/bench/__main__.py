@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from loadtests.bench import decode, edge, overload, repetition, report
+from loadtests.bench import decode, edge, engines, overload, repetition, report
 from loadtests.bench.client import connect
 from loadtests.bench.loads import Figures, Loads, words
 from loadtests.bench.model import ensure
@@ -25,7 +25,7 @@ from loadtests.bench.servers import Server, llama_server, neo, tokens_per_word
 from loadtests.bench.statistics import median
 
 VAR = Path("var/bench")
-PARTS = ("decode", "loads", "edge", "overload", "repetition")
+PARTS = ("decode", "loads", "engines", "edge", "overload", "repetition")
 LOADS = ("shared", "unlike", "multi_turn", "mixed", "cancel_storm", "burst")
 
 
@@ -39,6 +39,8 @@ def main() -> None:
         results["decode"] = decode.measure(model, threads, arguments.rounds, _say)
     if "loads" in arguments.parts:
         results["loads"], results["commands"] = _run_loads(model, threads, arguments)
+    if "engines" in arguments.parts:
+        results["engines"] = engines.measure(model, threads, VAR, arguments.repeats, _say)
     if "edge" in arguments.parts:
         _say("edge: 12,000 requests over an engine that answers at once")
         results["edge"] = edge.measure(VAR / "edge.log")
@@ -114,6 +116,7 @@ def _write(results: report.Results, path: Path) -> None:
     for name, command in results.get("commands", {}).items():
         print(f"{name}: {command}")
     print("\n" + report.loads_table(results) + "\n\n" + report.overload_table(results))
+    print("\n" + report.engines_table(results) + "\n\n" + report.chunks_table(results))
     print("\n" + report.repetition_table(results))
     print("\n" + report.targets_table(results))
     print(f"\nAll figures: {path}")

@@ -91,6 +91,11 @@ class Loads:
         chats = [Chat(_chat(system, self._text(12, 1 + n))) for n in range(24)]
         return summary(await ask_all(self._client, chats, 8))
 
+    async def alone(self) -> Figures:
+        """One client, who asks 6 times, about 110 tokens each."""
+        chats = [Chat(_chat("", self._text(100, 60 + n))) for n in range(6)]
+        return summary(await ask_all(self._client, chats, 1))
+
     async def unlike(self) -> Figures:
         """24 requests, 8 at a time, with nothing in common, about 110 tokens each."""
         chats = [Chat(_chat("", self._text(100, 100 + n))) for n in range(24)]

@@ -37,6 +37,19 @@ def _over_peer(load: str, figure: str) -> Callable[[Results], float]:
     return lambda r: float(r["loads"]["neo"][load][figure] / r["loads"]["llama-server"][load][figure])
 
 
+RATE = "output_tokens_per_second"
+
+
+def _engines(load: str, first: str, second: str, second_load: str = "") -> Callable[[Results], float]:
+    """The rate of one engine in a load, over that of another one (in another load, if one is named)."""
+
+    def ratio(r: Results) -> float:
+        by_engine = r["engines"]["by_engine"]
+        return float(by_engine[first][load][RATE] / by_engine[second][second_load or load][RATE])
+
+    return ratio
+
+
 TARGETS = (
     Target("engine decode ÷ bare loop, 1 sequence", lambda r: r["decode"]["greedy at 1"]["ratio"], 0.95),
     Target("engine decode ÷ bare loop, 8 sequences", lambda r: r["decode"]["greedy at 8"]["ratio"], 0.97),
@@ -53,6 +66,30 @@ TARGETS = (
         "mixed: ITL p99 ÷ undisturbed median",
         lambda r: r["loads"]["neo"]["mixed"]["itl_p99_over_undisturbed"],
         at_most=3,
+    ),
+    Target("shared on OpenVINO ÷ llama-server", _engines("shared", "openvino", "llama-server"), 4),
+    Target("unlike on OpenVINO ÷ llama-server", _engines("unlike", "openvino", "llama-server"), 2),
+    Target(
+        "shared on OpenVINO: with coalescing ÷ without",
+        _engines("shared", "openvino", "openvino without coalescing"),
+        1.7,
+    ),
+    Target(
+        "shared on llama.cpp: with coalescing ÷ without",
+        _engines("shared", "llama.cpp", "llama.cpp without coalescing"),
+        1.7,
+    ),
+    Target(
+        "mixed on OpenVINO: ITL p99 ÷ undisturbed median (3 is the stretch)",
+        lambda r: r["engines"]["by_engine"]["openvino"]["mixed"]["itl_p99_over_undisturbed"],
+        at_most=4,
+    ),
+    Target("alone on OpenVINO ÷ llama-server", _engines("alone", "openvino", "llama-server"), 0.75),
+    Target("alone on llama.cpp ÷ llama-server", _engines("alone", "llama.cpp", "llama-server"), 0.95),
+    Target(
+        "converted safetensors: 8 clients ÷ 1 client",
+        _engines("unlike", "converted safetensors", "converted safetensors", "alone"),
+        2,
     ),
     Target("edge: added p50, ms", lambda r: r["edge"]["added_p50_ms"], at_most=3),
     Target("keys, limits and log: p50, ms", lambda r: r["edge"]["access_p50_ms"], at_most=2),
@@ -98,6 +135,36 @@ def loads_table(results: Results) -> str:
             ratio = f"{value / other:.3g}" if other else ""
             rows.append((load, figure, f"{value:.4g}", "" if other is None else f"{other:.4g}", ratio))
     return table(("load", "figure", "neo", "llama-server", "ratio"), rows)
+
+
+def engines_table(results: Results) -> str:
+    """Every load on each engine: the figures that the targets are made of."""
+    rows = [
+        (load, name, *(f"{figures[key]:.4g}" if key in figures else "" for key in _ENGINE_FIGURES))
+        for name, loads in results.get("engines", {}).get("by_engine", {}).items()
+        for load, figures in loads.items()
+    ]
+    return table(("load", "engine", *_ENGINE_FIGURES), sorted(rows))
+
+
+def chunks_table(results: Results) -> str:
+    """What the size of a step is worth on OpenVINO, and what it costs those who are being answered."""
+    rows: list[tuple[str, ...]] = [
+        (
+            chunk,
+            f"{loads['mixed']['itl_p99_over_undisturbed']:.3g}",
+            f"{loads['mixed']['itl_p99_ms']:.4g}",
+            f"{loads['mixed']['long_prompt_ttft_s']:.3g}",
+            f"{loads['unlike'][RATE]:.4g}",
+        )
+        for chunk, loads in results.get("engines", {}).get("by_chunk", {}).items()
+    ]
+    return table(
+        ("tokens in a step", "ITL p99 ÷ undisturbed", "ITL p99, ms", "long TTFT, s", "unlike tok/s"), rows
+    )
+
+
+_ENGINE_FIGURES = (RATE, "ttft_p95_ms", "itl_p50_ms", "itl_p99_ms", "itl_p99_over_undisturbed")
 
 
 def overload_table(results: Results) -> str:

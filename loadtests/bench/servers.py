@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -52,6 +53,9 @@ def neo(model: Path, log: Path, **settings: str) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="neo-bench-") as folder:
         key = Path(folder, "local.key")
         environment = _environment(port, model, Path(folder), key, settings)
+        if model.is_dir():
+            del environment["MODEL_PATH"], environment["MODEL_NAME"]
+            environment["MODEL_CONFIG_PATH"] = str(_converted_once(model, Path(folder)))
         command = [str(Path(sys.executable).with_name("ai-core")), "serve"]
         with _running("neo", port, command, environment, log, "/readyz") as started:
             server = replace(started, headers={"X-API-Key": key.read_text().strip()})
@@ -72,6 +76,19 @@ def _environment(port: int, model: Path, folder: Path, key: Path, settings: dict
         "LOCAL_KEY_PATH": str(key),
         **settings,
     }
+
+
+def _converted_once(model: Path, folder: Path) -> Path:
+    """A models file for a folder of safetensors, to be converted for OpenVINO."""
+    entry = {
+        "type": "transformers",
+        "path": str(model.resolve()),
+        "engine": "openvino",
+        "quantization": "int8",
+    }
+    path = folder / "models.json"
+    path.write_text(json.dumps({"models": {"bench": entry}}))
+    return path
 
 
 @contextmanager

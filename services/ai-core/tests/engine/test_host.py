@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,27 @@ class CountingBackend:
         self.sequences.clear()
 
 
+class SilentBackend(CountingBackend):
+    """Says nothing of prefixes while it computes them, and only in its first step how much it had already."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__(places)
+        self.found: dict[int, int] = {}
+
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities(), reports_prefix=False)
+
+    def submit(self, sequence: Sequence) -> int:
+        self.found[sequence.id] = super().submit(sequence)
+        return 0
+
+    def step(self) -> StepResult:
+        result = super().step()
+        result.prefix_ready.clear()
+        result.reused, self.found = list(self.found.items()), {}
+        return result
+
+
 class SlowCompiler:
     """Compiles nothing, and tells what became of it when a test says so."""
 
@@ -146,10 +168,12 @@ def _common(first: Tokens, second: Tokens) -> int:
 class World:
     """A host, its clock, and everything that it said."""
 
-    def __init__(self, places: int = 4, max_waiting: int = 100) -> None:
+    def __init__(
+        self, places: int = 4, max_waiting: int = 100, backend: type[CountingBackend] = CountingBackend
+    ) -> None:
         self.now = 100.0
         self.sent: list[Message] = []
-        self.backend = CountingBackend(places)
+        self.backend = backend(places)
         self.compiler = SlowCompiler()
         vocabulary = ByteVocabulary()
         self.host = Host(
@@ -220,6 +244,35 @@ def test_a_long_prefix_that_many_share_is_computed_once() -> None:
     world.run()
     assert len(world.ends()) == 8
     assert world.backend.prompt_tokens_computed <= 640 + 8 * (2 + CHUNK)
+
+
+def test_a_backend_that_reports_no_prefix_computes_a_long_one_once_too() -> None:
+    world = World(places=8, backend=SilentBackend)
+    system = "s" * 640
+    for id_ in range(8):
+        world.submit(id_, system + f"{id_}!")
+    world.run()
+    assert len(world.ends()) == 8
+    assert world.backend.prompt_tokens_computed <= 640 + 8 * (2 + CHUNK)
+
+
+def test_what_a_backend_had_already_is_told_as_it_turns_out_not_as_it_was_estimated() -> None:
+    world = World(places=8, backend=SilentBackend)
+    for id_ in range(2):
+        world.submit(id_, "s" * 640 + f"{id_}!")
+    world.run()
+    cached = {end.id: end.cached_prompt_tokens for end in world.ends()}
+    assert cached == {0: 0, 1: 640}
+    assert world.host.stats().prefix_hits == 640
+
+
+def test_without_coalescing_everybody_computes_the_prefix() -> None:
+    world = World(places=8)
+    world.host.coalesces = False
+    for id_ in range(8):
+        world.submit(id_, "s" * 640 + f"{id_}!")
+    world.run()
+    assert world.backend.prompt_tokens_computed >= 8 * 640
 
 
 def test_a_more_urgent_waiter_pulls_up_the_one_whose_prefix_it_needs() -> None:

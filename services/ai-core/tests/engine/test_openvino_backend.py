@@ -4,6 +4,7 @@ others. Everything is computed in F32, so that outputs can be compared."""
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,20 @@ from openvino_rig import GREEDY, Rig, open_backend
 from ai_core.engine.backends.llama_cpp.load import load as load_llama
 from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.port import ConstraintFailed, Sequence, Tokens
-from ai_core.engine.messages import EngineConfig, Grammar, Sampling
+from ai_core.engine.chat.template import ChatTemplate
+from ai_core.engine.constraints.compiler import GrammarCompiler
+from ai_core.engine.constraints.compiling import tokenizer_for
+from ai_core.engine.host import Host
+from ai_core.engine.intake import Intake
+from ai_core.engine.messages import (
+    ChatMessage,
+    EngineConfig,
+    Grammar,
+    Message,
+    Sampling,
+    Step,
+    Submit,
+)
 
 UNENDING = Sampling(temperature=0, ignore_eos=True)
 WILD = Sampling(temperature=1.8, top_p=1.0, seed=7)
@@ -262,6 +276,39 @@ def test_a_long_prefix_is_computed_once_and_said_so(rig: Rig) -> None:
     assert rig.backend.computed_tokens - before < alone - expected + len(rig.said[2])
 
 
+def test_eight_at_once_with_one_long_prefix_compute_it_once(rig: Rig) -> None:
+    """Through the host, which makes seven of them wait for the first."""
+    sent: list[Message] = []
+    capabilities = rig.backend.capabilities()
+    template = ChatTemplate(rig.vocabulary.chat_template or "", "", rig.vocabulary.eos_text)
+    compiler = GrammarCompiler(
+        tokenizer_for(rig.vocabulary, capabilities.vocabulary), capabilities.vocabulary
+    )
+    host = Host(
+        rig.backend,
+        rig.vocabulary,
+        Intake(rig.vocabulary, template, capabilities),
+        compiler,
+        max_waiting=100,
+        clock=time.monotonic,
+        send=sent.append,
+    )
+    before = rig.backend.computed_tokens
+    for id_, question in enumerate(questions()[:8]):
+        messages = [ChatMessage("system", SYSTEM + "4"), ChatMessage("user", question)]
+        host.receive(Submit(id=id_, messages=messages, sampling=GREEDY, max_tokens=4))
+    while host.busy:
+        host.step()
+    compiler.close()
+    ends = [end for message in sent if isinstance(message, Step) for end in message.finished]
+    assert len(ends) == 8
+    shared = max(end.cached_prompt_tokens for end in ends)
+    assert shared >= 128
+    own = sum(end.prompt_tokens - end.cached_prompt_tokens + end.completion_tokens for end in ends)
+    assert sorted(end.cached_prompt_tokens for end in ends)[1] >= shared - 32
+    assert rig.backend.computed_tokens - before <= own
+
+
 def test_two_namespaces_never_share_and_answer_alike(rig: Rig) -> None:
     prompt = rig.prompt("Bonjour", SYSTEM + "2")
     answers = []
@@ -356,7 +403,7 @@ def test_a_tokenizer_that_only_llama_cpp_reads_exactly_is_refused(tmp_path: Path
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CannotLoad, match=r"it has no openvino_model\.xml"):
+    with pytest.raises(CannotLoad, match="has no safetensors to convert"):
         open_backend(tmp_path, tmp_path)
 
 

@@ -85,3 +85,52 @@ def demo_recipe() -> Iterator[Any]:
         yield importlib.import_module("recipe.transformers_twin").to_transformers
     finally:
         sys.path.remove(str(ROOT / "models/neo-demo"))
+
+
+def write_random_model(source: Path, target: Path, architecture: str) -> None:
+    """A tiny model of another architecture (``llama`` or ``qwen2``) with random F16 weights, and the
+    vocabulary of ``source``. Its attention is sharp enough for positions to matter."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, architecture)
+    for field in reader.fields.values():
+        if field.name.startswith("tokenizer."):
+            inner = field.types[-1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(field.name, field.contents(), field.types[0], inner)
+    width, heads, kv_heads, inside, vocabulary = 128, 4, 2, 256, 4096
+    writer.add_vocab_size(vocabulary)
+    writer.add_context_length(1024)
+    writer.add_embedding_length(width)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(inside)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(kv_heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_rope_dimension_count(width // heads)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    random = np.random.default_rng(11)
+
+    def matrix(name: str, rows: int, columns: int, strength: float = 1.0) -> None:
+        values = random.standard_normal((rows, columns)) * strength / np.sqrt(columns)
+        writer.add_tensor(f"{name}.weight", values.astype(np.float16))
+
+    matrix("token_embd", vocabulary, width, 8.0)
+    matrix("output", vocabulary, width, 4.0)
+    keys = kv_heads * width // heads
+    for layer in range(2):
+        block = f"blk.{layer}"
+        for name, rows, strength in (("q", width, 3.0), ("k", keys, 3.0), ("v", keys, 1.0)):
+            matrix(f"{block}.attn_{name}", rows, width, strength)
+            if architecture == "qwen2":
+                writer.add_tensor(
+                    f"{block}.attn_{name}.bias", random.standard_normal(rows).astype(np.float32)
+                )
+        matrix(f"{block}.attn_output", width, width)
+        matrix(f"{block}.ffn_gate", inside, width)
+        matrix(f"{block}.ffn_up", inside, width)
+        matrix(f"{block}.ffn_down", width, inside)
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"{block}.{name}.weight", np.ones(width, dtype=np.float32))
+    writer.add_tensor("output_norm.weight", np.ones(width, dtype=np.float32))
+    _finish(writer)

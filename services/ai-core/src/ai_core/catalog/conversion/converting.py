@@ -36,7 +36,7 @@ from ai_core.catalog.conversion.manifest import (
 EXPORT = Path(__file__).with_name("export.py")
 PREPARE = [sys.executable, "-m", "ai_core.engine.backends.openvino.prepare"]
 """Makes the converted graph one that our backend serves."""
-PREPARED = 1
+PREPARED = 2
 """What PREPARE makes (a test compares it with the engine's own number)."""
 _MODEL = "openvino_model"
 _LOCK_POLL = 0.2

@@ -13,18 +13,21 @@ the cache.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
+import numpy as np
 import openvino as ov
 import openvino_genai as genai
 
 from ai_core.engine.backends.logits import Logits
+from ai_core.engine.backends.openvino.adapters import OpenVinoAdapters
 from ai_core.engine.backends.openvino.choosing import Chooser, is_plain_greedy
 from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
 from ai_core.engine.backends.openvino.marking import InputIds, marked, plain
+from ai_core.engine.backends.openvino.nodes import Floats, conducted
 from ai_core.engine.backends.openvino.rows import Positions, Segment, Unreadable, read_batch
 from ai_core.engine.backends.openvino.running import Running
-from ai_core.engine.backends.openvino.steering import conducted
 from ai_core.engine.backends.port import (
     BackendStats,
     Capabilities,
@@ -34,6 +37,7 @@ from ai_core.engine.backends.port import (
     StepResult,
     Tokens,
 )
+from ai_core.engine.messages import AdapterFile
 
 
 class OpenVinoBackend:
@@ -46,6 +50,8 @@ class OpenVinoBackend:
         context_length: most tokens in one sequence.
         max_sequences: how many may run at once.
         kv_cells: tokens that the cache has room for.
+        linears: what of the graph can be adapted, by number: its name, and what goes in and comes out.
+        adapters: those that sequences may name from the start.
     """
 
     def __init__(
@@ -57,6 +63,8 @@ class OpenVinoBackend:
         context_length: int,
         max_sequences: int,
         kv_cells: int,
+        linears: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+        adapters: Iterable[AdapterFile] = (),
     ) -> None:
         self._pipeline: genai.ContinuousBatchingPipeline | None = pipeline
         self._vocabulary = vocabulary
@@ -68,7 +76,11 @@ class OpenVinoBackend:
         self._sequences: dict[int, Running] = {}
         self._request_ids = itertools.count(1)
         self._segments: list[Segment] = []
-        self._missing: frozenset[Feature] = frozenset({"adapter"})
+        self._linears = list(linears)
+        self.adapters = OpenVinoAdapters(linears, adapters, self._forget_all) if linears else None
+        """None: the graph has no place for any."""
+        self._epoch = 0
+        """Raised when nothing of what is in the cache may be used again."""
         self.computed_tokens = 0
         """All that went through the model, from the start."""
 
@@ -81,15 +93,18 @@ class OpenVinoBackend:
             max_sequences=self._max_sequences,
             kv_cells=self._blocks * BLOCK,
             vocabulary=self._vocabulary,
-            missing=self._missing,
+            missing=frozenset[Feature]() if self.adapters else frozenset[Feature]({"adapter"}),
+            adapters=self.adapters.names() if self.adapters else (),
         )
 
     def count(self, prompt: Tokens, namespace: str) -> int:
-        return self._held.count(namespace, prompt)
+        return self._held.count(self._marks(namespace), prompt)
 
     def submit(self, sequence: Sequence) -> int:
         chooser = None if is_plain_greedy(sequence) else Chooser(sequence, self._ends)
-        ids = marked(sequence.prompt, sequence.namespace, self._vocabulary)
+        if sequence.adapter and self.adapters is not None:
+            self.adapters.prepare(sequence.adapter)
+        ids = marked(sequence.prompt, self._marks(sequence.namespace), self._vocabulary)
         config = self._generation_config(sequence)
         handle = self._running_pipeline.add_request(next(self._request_ids), ov.Tensor(ids), config)
         self._sequences[sequence.id] = Running(sequence, handle, chooser)
@@ -107,7 +122,7 @@ class OpenVinoBackend:
     def step(self) -> StepResult:
         result = StepResult()
         self._segments = []
-        with conducted(self._choose):
+        with conducted(self):
             self._running_pipeline.step()
         for segment in self._segments:
             self._computed(segment, result)
@@ -151,17 +166,16 @@ class OpenVinoBackend:
         config.stop_token_ids = set(ends)
         return config
 
-    def _choose(self, logits: Logits, ids: InputIds, positions: Positions) -> Mapping[int, int]:
-        """Called by the graph, in the middle of a step."""
-        tokens = plain(ids, self._vocabulary)
-        self.computed_tokens += len(tokens)
-        self._segments = read_batch(tokens, positions, self._sequences.values())
+    def choose(self, logits: Logits, ids: InputIds, positions: Positions) -> Mapping[int, int]:
+        """Called by the graph (``nodes.Conductor``)."""
+        self._read(ids, positions)
         sampled = [self._sequences[segment.id] for segment in self._segments if segment.sampled]
         if len(sampled) != len(logits):
             raise Unreadable(f"{len(logits)} rows of logits for {len(sampled)} sequences")
         chosen: dict[int, int] = {}
         for row, running in enumerate(sampled):
-            if running.chooser is None:
+            running.chosen = None
+            if running.chooser is None or running.chooser.leaves_it(logits[row]):
                 continue
             try:
                 running.chosen, running.chances = running.chooser.choose(logits[row])
@@ -169,6 +183,36 @@ class OpenVinoBackend:
             except ConstraintFailed as error:
                 running.lost = str(error)
         return chosen
+
+    def adapt(self, linear: int, values: Floats, ids: InputIds, positions: Positions) -> Floats | None:
+        """Called by the graph (``nodes.Conductor``)."""
+        if self.adapters is None:
+            return None
+        self._read(ids, positions)
+        name, added, place = self._linears[linear], None, 0
+        for segment in self._segments:
+            end = place + segment.end - segment.start
+            adapter = self._sequences[segment.id].sequence.adapter
+            pair = self.adapters.pair(adapter, name) if adapter else None
+            if pair is not None:
+                if added is None:
+                    added = np.zeros((len(values), pair[1].shape[1]), dtype=np.float32)
+                added[place:end] = values[place:end] @ pair[0] @ pair[1]
+            place = end
+        return added
+
+    def _read(self, ids: InputIds, positions: Positions) -> None:
+        """Find out what the batch consists of; once in each step."""
+        if not self._segments:
+            tokens = plain(ids, self._vocabulary)
+            self.computed_tokens += len(tokens)
+            self._segments = read_batch(tokens, positions, self._sequences.values())
+
+    def _marks(self, namespace: str) -> str:
+        return f"{self._epoch}\0{namespace}"
+
+    def _forget_all(self) -> None:
+        self._epoch += 1
 
     def _computed(self, segment: Segment, result: StepResult) -> None:
         """Part of a prompt is in the cache now."""
@@ -179,7 +223,7 @@ class OpenVinoBackend:
             result.reused.append((running.id, min(segment.start, len(prompt))))
         if segment.start < len(prompt):
             ready = min(segment.end, len(prompt))
-            self._held.computed(running.sequence.namespace, prompt[:ready])
+            self._held.computed(self._marks(running.sequence.namespace), prompt[:ready])
             result.prefix_ready.append((running.id, ready))
         running.next = segment.end
 
@@ -198,7 +242,7 @@ class OpenVinoBackend:
             self._ended(running, result)
 
     def _token(self, running: Running, token: int, result: StepResult) -> None:
-        if running.chooser is not None and token != running.chosen:
+        if running.chosen not in (None, token):
             raise RuntimeError("OpenVINO took another token than the one that was chosen for this sequence")
         sequence = running.sequence
         if token in self._ends and not sequence.sampling.ignore_eos:
@@ -225,6 +269,5 @@ class OpenVinoBackend:
         """Whatever the reason: its computed tokens stay as a cached prefix."""
         del self._sequences[running.id]
         if running.next is not None:
-            self._held.computed(
-                running.sequence.namespace, running.tokens(0, min(running.next, running.known))
-            )
+            computed = running.tokens(0, min(running.next, running.known))
+            self._held.computed(self._marks(running.sequence.namespace), computed)

@@ -40,7 +40,8 @@ class Chooser:
 
     def __init__(self, sequence: Sequence, ends: frozenset[int]) -> None:
         sampling = sequence.sampling
-        never = ends if sampling.ignore_eos else frozenset()
+        never = ends if sampling.ignore_eos else frozenset[int]()
+        self._never = never
         self._constraint = sequence.constraint
         self._chances = sequence.chances
         self._sampler = Sampler(sampling, never)
@@ -48,7 +49,14 @@ class Chooser:
         self._most = 1 if sampling.temperature == 0 else _top_k(sampling)
         self._touched = {*sampling.logit_bias, *never}
         """Tokens whose logits are changed before anything is chosen."""
+        plain = self._constraint is None and self._chances is None and not _adjusts(sampling)
+        self._unending = plain and bool(never) and sampling.temperature == 0
+        """The likeliest token, unless it is one that ends."""
         self._remembers = _has_penalties(sampling)
+
+    def leaves_it(self, logits: Logits) -> bool:
+        """Whether OpenVINO may choose this time: the likeliest token is wanted and nothing is remembered."""
+        return self._unending and int(logits.argmax()) not in self._never
 
     def choose(self, logits: Logits) -> tuple[int, Chances | None]:
         """The next token, taken, and how likely it was where that is asked for.

@@ -31,9 +31,7 @@ _WHOLE_WORDS = frozenset({"llama-bpe", "llama3", "llama-v3"})
 """A word that is a token as a whole is not cut and merged (``ignore_merges``)."""
 _UNKNOWN, _CONTROL, _USER_DEFINED = 2, 3, 4
 """``tokenizer.ggml.token_type``."""
-# fmt: off
 _ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
-# fmt: on
 
 
 def vocabulary_of(metadata: Mapping[str, Any], path: str) -> HfVocabulary:
@@ -42,6 +40,22 @@ def vocabulary_of(metadata: Mapping[str, Any], path: str) -> HfVocabulary:
     Raises:
         CannotLoad: it is of another kind, or not complete.
     """
+    tokenizer = tokenizer_of(metadata, path)
+    tokens = metadata["tokenizer.ggml.tokens"]
+    return HfVocabulary(
+        tokenizer,
+        bos=_text(metadata, tokens, "bos_token_id"),
+        eos=_text(metadata, tokens, "eos_token_id"),
+        ends=[token for key in _ENDS if (token := _id(metadata, tokens, key)) is not None],
+        chat_template=metadata.get("tokenizer.chat_template"),
+        adds_bos=bool(
+            metadata.get("tokenizer.ggml.add_bos_token", metadata["tokenizer.ggml.pre"] in _WHOLE_WORDS)
+        ),
+    )
+
+
+def tokenizer_of(metadata: Mapping[str, Any], path: str) -> Tokenizer:
+    """The same as the library's own object. Raises CannotLoad."""
     kind, words = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
     if kind != "gpt2":
         raise CannotLoad(_cannot(path, f"a tokenizer of the kind '{kind}'"))
@@ -52,14 +66,7 @@ def vocabulary_of(metadata: Mapping[str, Any], path: str) -> HfVocabulary:
     types = metadata.get("tokenizer.ggml.token_type") or [1] * len(tokens or [])
     if not tokens or merges is None or len(types) != len(tokens):
         raise CannotLoad(f"{path} has no complete tokenizer: tokens, types or merges are missing")
-    return HfVocabulary(
-        _tokenizer(tokens, types, merges, words),
-        bos=_text(metadata, tokens, "bos_token_id"),
-        eos=_text(metadata, tokens, "eos_token_id"),
-        ends=[token for key in _ENDS if (token := _id(metadata, tokens, key)) is not None],
-        chat_template=metadata.get("tokenizer.chat_template"),
-        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", words in _WHOLE_WORDS)),
-    )
+    return _tokenizer(tokens, types, merges, words)
 
 
 def _tokenizer(tokens: list[str], types: list[int], merges: list[str], words: str) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from ai_core.engine.backends.openvino.gguf_metadata import BadFile, read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import vocabulary_of
 from ai_core.engine.backends.openvino.graph import vocabulary_size
 from ai_core.engine.backends.openvino.held import BLOCK
-from ai_core.engine.backends.openvino.prepare import MODEL_FILE
+from ai_core.engine.backends.openvino.lora import Lora
+from ai_core.engine.backends.openvino.prepare import LINEARS_FILE, MODEL_FILE
 from ai_core.engine.backends.openvino.prepared import prepared
 from ai_core.engine.backends.openvino.shapes import WEIGHTS, unsupported
 from ai_core.engine.backends.openvino.steering import Steering
@@ -72,10 +74,12 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
     on_progress(_CONVERTED)
     with tempfile.TemporaryDirectory() as unkept:
         folder = path
-        if not is_prepared(path):
-            folder = prepared(path, Path(config.converted_models or unkept))
+        if config.adapters or not is_prepared(path):
+            kept = Path(config.converted_models or unkept)
+            folder = prepared(path, kept, adapters=bool(config.adapters))
         on_progress(_PREPARED)
         pipeline, vocabulary = _compile(folder, config, cells)
+        linears = _linears(folder)
     backend = OpenVinoBackend(
         pipeline,
         vocabulary=vocabulary,
@@ -83,9 +87,12 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         context_length=min(length, cells),
         max_sequences=config.max_sequences,
         kv_cells=cells,
+        linears=linears,
+        adapters=config.adapters,
     )
     on_progress(1.0)
-    return Loaded(backend, source.vocabulary, source.description, source.parameters, source.size)
+    facts = (source.description, source.parameters, source.size)
+    return Loaded(backend, source.vocabulary, *facts, backend.adapters)
 
 
 def context_length(wanted: int, trained: int) -> int:
@@ -145,6 +152,12 @@ def _folder(path: Path) -> Source:
     )
 
 
+def _linears(folder: Path) -> dict[str, tuple[int, int]]:
+    """What of the graph can be adapted; see ``prepare``."""
+    described = json.loads((folder / LINEARS_FILE).read_bytes())
+    return {name: (into, out) for name, into, out in described}
+
+
 def _stored(path: Path) -> str:
     """How the weights of a converted model are stored, for a person."""
     form = read_json(path / MANIFEST).get("form")
@@ -162,7 +175,7 @@ def _compile(folder: Path, config: EngineConfig, cells: int) -> tuple[genai.Cont
         "INFERENCE_NUM_THREADS": config.threads or len(os.sched_getaffinity(0)),
         # Two engines that pin their threads would pin them to the same cores.
         "ENABLE_CPU_PINNING": False,
-        "extensions": [Steering],
+        "extensions": [Steering, Lora],
     }
     if config.precision == "f32":
         properties |= {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
@@ -171,6 +184,7 @@ def _compile(folder: Path, config: EngineConfig, cells: int) -> tuple[genai.Cont
     try:
         core = ov.Core()
         core.add_extension(Steering)
+        core.add_extension(Lora)
         vocabulary = vocabulary_size(core.read_model(folder / MODEL_FILE))
         pipeline = genai.ContinuousBatchingPipeline(folder, scheduler, "CPU", properties)
     except RuntimeError as error:

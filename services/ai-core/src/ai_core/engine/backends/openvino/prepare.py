@@ -1,10 +1,14 @@
-"""``python -m ai_core.engine.backends.openvino.prepare SOURCE FOLDER``: the graph and the weights of a model
-(a GGUF file, or a folder in OpenVINO's form) become ``FOLDER/openvino_model.xml`` and ``.bin``, prepared for
-our backend. A process of its own, because reading a GGUF file takes three times its size for a moment.
+"""``python -m ai_core.engine.backends.openvino.prepare SOURCE FOLDER [adapters]``: the graph and the weights
+of a model (a GGUF file, or a folder in OpenVINO's form) become ``FOLDER/openvino_model.xml`` and ``.bin``,
+prepared for our backend, with a place for adapters if told so. ``linears.json`` beside them says what can be
+adapted: a list of names, with what goes in and comes out.
+
+A process of its own, because reading a GGUF file takes three times its size for a moment.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -13,8 +17,11 @@ import openvino as ov
 import openvino_genai as genai
 
 from ai_core.engine.backends.openvino.graph import UnknownGraph, prepare
+from ai_core.engine.backends.openvino.linears import linears, shape_of
+from ai_core.engine.backends.openvino.steering import Steering
 
 MODEL_FILE = "openvino_model.xml"
+LINEARS_FILE = "linears.json"
 CANNOT = 3
 """Exit status: the model is none that we can serve; why stands on the standard output."""
 _NO_DEVICE = "NONE"
@@ -27,8 +34,13 @@ def main(arguments: list[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(dir=folder) as between:
             read_from = source if source.is_dir() else _from_gguf(source, Path(between))
-            model = ov.Core().read_model(read_from / MODEL_FILE)
-            prepare(model)
+            core = ov.Core()
+            core.add_extension(Steering)
+            model = core.read_model(read_from / MODEL_FILE)
+            shapes = {name: shape_of(node) for name, node in linears(model).items()}
+            names = prepare(model, adapters=arguments[2:] == ["adapters"])
+            described = [[name, *shapes[name]] for name in names]
+            (folder / LINEARS_FILE).write_text(json.dumps(described))
             ov.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
             # The weights are mapped from the first files until here.
             del model

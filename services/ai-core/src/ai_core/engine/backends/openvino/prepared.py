@@ -24,28 +24,33 @@ from pathlib import Path
 from ai_core.engine.backends.loading import CannotLoad
 from ai_core.engine.backends.openvino.prepare import CANNOT, MODEL_FILE
 
-REVISION = 1
+REVISION = 2
 """Of what is prepared in a graph: raised with every change to ``graph``."""
 _SAMPLE_BYTES = 1 << 20
 _DIGITS = 16
 
 
-def prepared(source: Path, kept: Path) -> Path:
+def prepared(source: Path, kept: Path, *, adapters: bool = False) -> Path:
     """The folder with the prepared model of ``source``; takes seconds per gigabyte where it must be made.
+
+    Args:
+        source: a GGUF file, or a folder in OpenVINO's form.
+        kept: the folder for converted models.
+        adapters: whether it is to be served with LoRA adapters, which cost a little in every step.
 
     Raises:
         CannotLoad: it cannot be made.
     """
     own = kept / f"{source.stem}-{_digest(str(source.resolve()).encode())}"
     try:
-        folder = own / key_of(source)
+        folder = own / (key_of(source) + ("-adapters" if adapters else ""))
         if (folder / MODEL_FILE).is_file():
             return folder
         own.mkdir(parents=True, exist_ok=True)
         with _alone(own.with_suffix(".lock")):
             if not (folder / MODEL_FILE).is_file():
-                _remove_all_in(own)
-                _make(source, folder)
+                _remove_stale(own, key_of(source))
+                _make(source, folder, ["adapters"] if adapters else [])
     except OSError as error:
         raise CannotLoad(f"{source} cannot be prepared for OpenVINO in {kept} ({error.strerror})") from error
     return folder
@@ -66,10 +71,17 @@ def key_of(source: Path) -> str:
     return _digest(b"\0".join(parts))
 
 
-def _make(source: Path, folder: Path) -> None:
+def _make(source: Path, folder: Path, options: list[str]) -> None:
     making = tempfile.mkdtemp(dir=folder.parent, prefix="making-")
     try:
-        command = [sys.executable, "-m", "ai_core.engine.backends.openvino.prepare", str(source), making]
+        command = [
+            sys.executable,
+            "-m",
+            "ai_core.engine.backends.openvino.prepare",
+            str(source),
+            making,
+            *options,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == CANNOT:
             raise CannotLoad(f"OpenVINO cannot read {source}: {done.stdout.strip()}")
@@ -84,10 +96,11 @@ def _make(source: Path, folder: Path) -> None:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _remove_all_in(own: Path) -> None:
+def _remove_stale(own: Path, key: str) -> None:
     """Models of an older source, and what interrupted makers left."""
     for path in own.iterdir():
-        shutil.rmtree(path, ignore_errors=True)
+        if not path.name.startswith(key):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

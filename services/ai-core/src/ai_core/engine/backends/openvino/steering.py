@@ -7,33 +7,14 @@ the likeliest. It runs in the thread that called ``step``, which holds the GIL m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import openvino as ov
 
-from ai_core.engine.backends.logits import Logits
-from ai_core.engine.backends.openvino.marking import InputIds
-from ai_core.engine.backends.openvino.rows import Positions
-
-Conductor = Callable[[Logits, InputIds, Positions], Mapping[int, int]]
-"""Gets the logits of all rows, the ids of all tokens in the batch (marked) and their positions; returns the
-tokens of those rows (by number) in which not the likeliest one is wanted."""
+from ai_core.engine.backends.openvino.nodes import conductor
 
 PUSH = 3e4
 """Added to a logit. Within the range of 16-bit floats, which some processors compute with."""
-
-_conductors: list[Conductor] = []
-
-
-@contextmanager
-def conducted(conductor: Conductor) -> Iterator[None]:
-    """Within this, every graph that runs asks this conductor."""
-    _conductors.append(conductor)
-    try:
-        yield
-    finally:
-        _conductors.pop()
 
 
 class Steering(ov.Op):
@@ -65,8 +46,8 @@ class Steering(ov.Op):
         """Ask the conductor, and push what it chose."""
         rows = inputs[0].data.reshape(inputs[0].shape[0], inputs[0].shape[-1])
         chosen: Mapping[int, int] = {}
-        if _conductors:
-            chosen = _conductors[-1](rows, inputs[1].data.ravel(), inputs[2].data.ravel())
+        if (leader := conductor()) is not None:
+            chosen = leader.choose(rows, inputs[1].data.ravel(), inputs[2].data.ravel())
         if not chosen:
             outputs[0].shape = [len(rows), 1, 1]
             outputs[0].data[:] = 0
