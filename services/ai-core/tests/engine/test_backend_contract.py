@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
-from ai_core_service import QUESTIONS, SYSTEM
+from ai_core_service import DEMO_MODEL, QUESTIONS, SYSTEM
 from lora_adapters import write_random_adapter
 from model_twins import ModelTwins
 from port_rig import GREEDY, PortRig
 
 from ai_core.engine.backends.loading import Loaded
-from ai_core.engine.backends.port import Chances
+from ai_core.engine.backends.port import Chances, Feature
 from ai_core.engine.backends.registry import load
 from ai_core.engine.constraints.compiling import compile_grammar, tokenizer_for, translate
 from ai_core.engine.constraints.matcher import Matcher
@@ -25,10 +27,13 @@ from ai_core.engine.messages import AdapterFile, EngineConfig, Grammar, Sampling
 
 FORMATS: dict[str, Callable[[ModelTwins], str]] = {
     "llama_cpp": lambda twins: str(twins.gguf),
+    # It reads no F32 files; these weights are F16 by origin.
+    "openvino": lambda _twins: str(DEMO_MODEL),
     "transformers": lambda twins: str(twins.safetensors),
     "onnxruntime": lambda twins: str(twins.onnx),
 }
-WITH_ADAPTERS = ("llama_cpp", "transformers")
+WITH_ADAPTERS = ("llama_cpp", "openvino", "transformers")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 CONTEXT = 512
 CLEAR_LEAD = 0.2
 """Nats between the likeliest token and the next one."""
@@ -54,6 +59,7 @@ def loaded(
         max_sequences=4,
         threads=1,
         adapters=adapters,
+        precision="f32",
         log_level="error",
     )
     found = load(config, lambda _progress: None)
@@ -93,6 +99,26 @@ def test_it_says_what_it_can_do(rig: PortRig) -> None:
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
+def supported(engine: str) -> dict[str, str]:
+    """The README's table of what each format supports: one engine's column, by the first one's text."""
+    text = README.split("### What each format supports\n")[1].split("\n### ")[0].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    # The first cell of the head is empty.
+    column = rows[0].index(engine) + 1
+    return {row[0]: row[column] for row in rows[2:]}
+
+
+def test_the_readme_says_what_it_supports(rig: PortRig, loaded: Loaded) -> None:
+    capabilities = rig.backend.capabilities()
+    table = supported(capabilities.name)
+    for feature in get_args(Feature):
+        (answer,) = [cell for title, cell in table.items() if f"`{feature}`" in title]
+        assert answer.startswith("no" if feature in capabilities.missing else "yes"), feature
+    assert (table["answers at a time"][0] == "1") == (capabilities.max_sequences == 1)
+    changing = table["adapters loaded and unloaded at run time"]
+    assert changing == ("no" if loaded.adapters is None else "yes")
+
+
 def test_greedy_answers_are_the_same_everywhere(rig: PortRig, reference: PortRig, question: str) -> None:
     expected = reference.answer(reference.prompt(question), chances=2)
     leads = [lead(chances) for chances in reference.chances[0]]
