@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from access_keys import KEY as OWN_KEY
+from edge_server import FakeEngine, Server, running_server
 from remote_upstream import (
     KEY,
     MODEL,
@@ -581,3 +583,54 @@ class TestChangingModels:
             words = [event.text async for event in running]
             assert "".join(words) == "old server"
         await models.close()
+
+
+class TestOurOwnServerBehind:
+    @pytest.fixture
+    async def behind(self) -> AsyncIterator[Server]:
+        async with running_server(FakeEngine()) as server:
+            yield server
+
+    @pytest.fixture
+    async def engine(self, behind: Server, key_file: Path) -> AsyncIterator[RemoteEngine]:
+        write(key_file, str(OWN_KEY))
+        url = f"http://127.0.0.1:{behind.port}/v1"
+        engine = RemoteEngine("ours", Upstream(url, "fake-model", key_file, timeout=30.0))
+        yield engine
+        await engine.close()
+
+    async def test_vectors(self, behind: Server, engine: RemoteEngine) -> None:
+        behind.engine.script = lambda answer: answer.embed([0.6, 0.8], [1.0, 0.0])
+        _, finished = await answer(engine, Submit(id=0, inputs=["a", "b"]))
+        assert array("f", finished.vectors).tolist() == pytest.approx([0.6, 0.8, 1.0, 0.0])
+        assert finished.prompt_tokens == 7
+
+    async def test_thoughts_and_calls(self, behind: Server, engine: RemoteEngine) -> None:
+        behind.engine.script = lambda answer: (
+            answer.think("Hmm.").say("Bon").call(0, "f", '{"a"', ": 1}").finish("tool_calls")
+        )
+        deltas, finished = await answer(engine, ask(chat=ChatOptions(tools=[Tool("f")])))
+        assert "".join(delta.reasoning for delta in deltas) == "Hmm."
+        assert "".join(delta.text for delta in deltas) == "Bon"
+        pieces = [piece for delta in deltas for piece in delta.calls]
+        assert pieces[0].name == "f"
+        assert "".join(piece.arguments for piece in pieces) == '{"a": 1}'
+        assert (finished.reason, finished.reasoning_tokens, finished.cached_prompt_tokens) == (
+            "tool_calls",
+            1,
+            2,
+        )
+
+    async def test_its_full_house_is_ours(self, behind: Server, engine: RemoteEngine) -> None:
+        behind.engine.refusal = Overloaded("no", retry_after=9.0)
+        error = await refusal(engine)
+        assert isinstance(error, Overloaded)
+        assert error.retry_after == 9
+
+    async def test_an_answer_that_breaks_off_there_breaks_off_here(
+        self, behind: Server, engine: RemoteEngine
+    ) -> None:
+        behind.engine.script = lambda answer: answer.say("Bon").fail(EngineUnavailable("gone", retry_after=1))
+        error = await refusal(engine)
+        assert isinstance(error, UpstreamUnavailable)
+        assert error.code == "upstream_broke_off"
