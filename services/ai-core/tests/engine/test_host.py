@@ -262,8 +262,10 @@ def test_what_a_backend_had_already_is_told_as_it_turns_out_not_as_it_was_estima
         world.submit(id_, "s" * 640 + f"{id_}!")
     world.run()
     cached = {end.id: end.cached_prompt_tokens for end in world.ends()}
-    assert cached == {0: 0, 1: 640}
-    assert world.host.stats().prefix_hits == 640
+    assert cached[0] == 0
+    # Nobody waits for the last few tokens.
+    assert 640 - 64 < cached[1] <= 640
+    assert world.host.stats().prefix_hits == cached[1]
 
 
 def test_without_coalescing_everybody_computes_the_prefix() -> None:
