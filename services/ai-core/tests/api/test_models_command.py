@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,6 +230,27 @@ def test_quantize_refuses_in_a_sentence(capsys: Captured) -> None:
     assert "'ai-core models pull neo' fetches it" in refusal(capsys, "quantize", "neo", "Q4_0")
     assert "requires an imatrix" in refusal(capsys, "quantize", "local", "IQ2_XXS").splitlines()[-1]
     assert [*Path("var/models/quantized").iterdir()] == []
+
+
+def test_remove_takes_what_a_damaged_model_left(capsys: Captured, hub: FakeHub, home: Path) -> None:
+    parts = {f"s-Q8_0-{number:05}-of-00002.gguf": DEMO[:2_000] for number in (1, 2)}
+    hub.add("neo/split", parts)
+    listed = {"models": {"split": {"type": "gguf", "path": "neo/split"}}}
+    Path("config/models.json").write_text(json.dumps(listed))
+    first = Path(models(capsys, "pull", "split")[0].strip())
+    first.write_bytes(b"GGUF" * 500)
+    assert command(["models", "verify", "split"]) == 1
+    capsys.readouterr()
+    models(capsys, "remove", "split", "--yes")
+    assert not (home / "var/models/hub").exists()
+
+
+def test_serving_loads_nothing_that_only_fetching_needs() -> None:
+    program = "import sys, ai_core.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "ai_core" in loaded
+    assert loaded.isdisjoint({"huggingface_hub", "httpx2", "hf_xet", "tqdm", "llama_cpp"})
 
 
 def test_a_broken_models_file_is_one_sentence(capsys: Captured) -> None:

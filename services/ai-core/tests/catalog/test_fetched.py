@@ -50,6 +50,19 @@ def test_another_model_of_the_repository_does_not_make_this_one_complete(tmp_pat
     assert opened_path(entry(tmp_path, type="transformers")) is None
 
 
+def test_what_was_fetched_for_another_model_is_not_served_for_this_one(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path, HUB)
+    fetched(folder, selection_key("gguf", "*q8_0*", "none"), "a.Q8_0.gguf", "a.Q8_0.gguf")
+    assert opened_path(entry(tmp_path)) is None
+
+
+def test_files_that_were_put_there_by_hand_are_served(tmp_path: Path) -> None:
+    folder = hub_folder(tmp_path, HUB)
+    folder.mkdir(parents=True)
+    (folder / "a.Q8_0.gguf").touch()
+    assert opened_path(entry(tmp_path)) == folder / "a.Q8_0.gguf"
+
+
 def test_a_model_of_which_a_file_went_missing_is_not_there(tmp_path: Path) -> None:
     folder = hub_folder(tmp_path, HUB)
     fetched(folder, selection_key("transformers", "", "none"), "", "model.safetensors", "config.json")

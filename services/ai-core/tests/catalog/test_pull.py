@@ -111,6 +111,9 @@ async def test_safetensors_come_with_all_that_belongs_to_them(place: Place) -> N
         "tokenizer.json": BIG[:5_000],
         "model-00001-of-00002.safetensors": BIG,
         "model-00002-of-00002.safetensors": BIG[7:],
+        # The same content twice, and none at all.
+        "generation_config.json": b"{}",
+        "merges.txt": b"",
     }
     place.hub.add("owner/name", files | {"pytorch_model.bin": BIG})
     assert (await place.fetch(form="transformers")).opened == str(place.folder)
@@ -175,6 +178,20 @@ async def until(condition: Callable[[], bool]) -> None:
     """Waits for something that another process does without a word."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
+
+
+async def test_one_pull_leaves_alone_what_another_has_begun(place: Place) -> None:
+    place.hub.add("owner/name", {"m-Q8_0.gguf": BIG, "m-Q4_0.gguf": BIG[:9_000]})
+    place.hub.faults.append(Fault(hang=1_100_000))
+    async with contextlib.aclosing(PULLER.events(place.order())) as events:
+        async for event in events:
+            if isinstance(event, Moved):
+                await until(lambda: any(part.stat().st_size >= 1_048_576 for part in place.parts()))
+                break
+    await place.fetch(pattern="*q4_0*")
+    await place.fetch()
+    assert place.hub.ranges() == [None, None, "bytes=1048576-"]
+    assert place.parts() == []
 
 
 async def test_a_line_on_which_nothing_comes_any_more_is_left(

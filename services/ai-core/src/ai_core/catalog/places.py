@@ -15,7 +15,7 @@ from __future__ import annotations
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from ai_core.catalog.fetched import read_record, selection_key
+from ai_core.catalog.fetched import FETCHED, read_record, selection_key
 from ai_core.catalog.gguf_names import is_model, part_of
 from ai_core.catalog.models import HubSource, ModelEntry
 
@@ -31,11 +31,11 @@ def hub_folder(models_dir: Path, hub: HubSource) -> Path:
 def opened_path(entry: ModelEntry) -> Path | None:
     """What an engine opens of a model: a file, or a folder; None: it is not there. Looks at the disk.
 
-    Of a model from the hub that is what was fetched for it. Of another GGUF model in a folder, the one file
-    that fits, or the first of its parts.
+    Of a model from the hub that is what was fetched for it, and nothing that was fetched for another one.
+    Of another GGUF model in a folder, the one file that fits, or the first of its parts.
     """
-    if entry.hub is not None and (found := _fetched(entry, entry.hub)) is not None:
-        return found
+    if entry.hub is not None and (entry.path / FETCHED).is_file():
+        return _fetched(entry, entry.hub)
     if entry.type != "gguf" or entry.path.is_file():
         return entry.path if _is_whole(entry) else None
     if not entry.path.is_dir():

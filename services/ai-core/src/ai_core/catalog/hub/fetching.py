@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from ai_core.catalog.hub.client import Hub, HubAway, HubError, Repository
 from ai_core.catalog.hub.fetched_files import forget_unused
 from ai_core.catalog.hub.incoming import Incoming, checksum, digest_of
 from ai_core.catalog.hub.locking import locked
-from ai_core.catalog.hub.messages import Completed, Event, Failed, Moved, Order, Planned, Waiting
+from ai_core.catalog.hub.messages import Completed, Event, Failed, Moved, Order, Planned, Problem, Waiting
 from ai_core.catalog.hub.patience import Patience
 from ai_core.catalog.hub.sizes import in_words
 
@@ -55,7 +57,8 @@ class Fetching:
         except HubAway as error:
             self._tell(Failed(error.problem, f"{error}. Try again later.", error.retry_after))
         except OSError as error:
-            self._tell(Failed("failed", f"{error.strerror or error}: {error.filename or self._folder}."))
+            problem: Problem = "disk_full" if error.errno == errno.ENOSPC else "failed"
+            self._tell(Failed(problem, f"{error.strerror or error}: {error.filename or self._folder}."))
 
     def _fetch(self) -> None:
         order = self._order
@@ -76,7 +79,7 @@ class Fetching:
         if not already:
             self._publish(choice, repository, missing, record)
         with suppress(OSError):
-            self._incoming.tidy()
+            self._incoming.tidy(choice.files, time.time())
         opened = str(self._folder / choice.main)
         self._tell(Completed(opened, choice.form, repository.commit, choice.size, choice.said, already))
 
@@ -173,10 +176,17 @@ class Fetching:
         if (before := record.selections.pop(key, None)) is not None:
             write_record(self._folder, record)
         # The file that engines look for comes last.
-        for file in sorted(new, key=lambda each: each.name == choice.main):
+        ordered = sorted(new, key=lambda each: each.name == choice.main)
+        # Files with the same content came once.
+        wanted = Counter(digest_of(file) for file in ordered)
+        for file in ordered:
             target = self._folder / file.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._incoming.complete(file).replace(target)
+            wanted[digest_of(file)] -= 1
+            if wanted[digest_of(file)]:
+                shutil.copyfile(self._incoming.complete(file), target)
+            else:
+                self._incoming.complete(file).replace(target)
             record.files[file.name] = FetchedFile(file.size, file.sha256, file.git_sha1, repository.commit)
         names = [file.name for file in choice.files]
         record.repository, record.revision = self._order.repository, self._order.revision

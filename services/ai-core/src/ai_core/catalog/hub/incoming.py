@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ai_core.catalog.hub.choice import RemoteFile
 
 INCOMING = ".incoming"
 _HASH_PIECE = 4 * 1024 * 1024
+_FORGOTTEN_SECONDS = 14 * 86_400.0
 Report = Callable[[int], None]
 """Bytes of one file, from its beginning."""
 
@@ -76,12 +78,24 @@ class Incoming:
             opened.truncate()
         return opened
 
-    def tidy(self) -> None:
-        """Remove everything: what was wanted of it has its place."""
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                path.unlink(missing_ok=True)
+    def tidy(self, files: Iterable[RemoteFile], now: float) -> None:
+        """Remove what is left of files that have their place now, and what nobody went on with for long.
+
+        Other models of the repository may be on their way, too. Raises OSError.
+        """
+        if not self.folder.is_dir():
+            return
+        done = {path for file in files for path in (self.complete(file), self.part(file))}
+        for path in list(self.folder.iterdir()):
+            if path in done or now - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+                path.unlink()
+        if not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+    def clear(self) -> None:
+        """Remove everything. Raises OSError."""
+        if self.folder.is_dir():
+            shutil.rmtree(self.folder)
 
 
 class ReportingFile(io.BufferedRandom):

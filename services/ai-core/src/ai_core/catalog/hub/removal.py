@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from ai_core.catalog.fetched import FETCHED, read_record, write_record
+from ai_core.catalog.fetched import FETCHED, read_record
 from ai_core.catalog.hub.fetched_files import forget_unused
 from ai_core.catalog.hub.incoming import Incoming
 from ai_core.catalog.hub.locking import LOCK, locked
@@ -28,12 +28,11 @@ def remove_selection(folder: Path, key: str, models_dir: Path) -> int | None:
         before = _size(folder)
         record = read_record(folder)
         selection = record.selections.pop(key, None)
-        Incoming(folder).tidy()
+        Incoming(folder).clear()
         for path in folder.rglob(f"*{DAMAGED}"):
             path.unlink()
-        if selection is not None:
-            write_record(folder, record)
-            forget_unused(folder, record, selection.files)
+        # Also what a model left that turned out to be damaged.
+        forget_unused(folder, record, list(record.files))
         freed = before - _size(folder)
         if not record.selections:
             (folder / FETCHED).unlink(missing_ok=True)

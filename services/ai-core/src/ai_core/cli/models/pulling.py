@@ -75,10 +75,14 @@ def _known(place: Workplace, name: str) -> ModelEntry | None:
 async def _followed(order: Order) -> Completed | Failed:
     with progress_bar() as bar:
         async with contextlib.aclosing(Puller().events(order)) as events:
+            waiting = ""
             async for event in events:
                 if isinstance(event, Completed | Failed):
                     return event
-                show(event, bar)
+                # Who waits for another process is told so every second.
+                if not isinstance(event, Waiting) or event.why != waiting:
+                    show(event, bar)
+                waiting = event.why if isinstance(event, Waiting) else ""
     raise AssertionError("a pull ended without a word")
 
 
