@@ -9,7 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ CONTEXT = 512
 CLEAR_LEAD = 0.2
 """Nats between the likeliest token and the next one."""
 UNENDING = Sampling(temperature=0, ignore_eos=True)
-WILD = {"temperature": 4.0, "top_p": 1.0}
+WILD: dict[str, Any] = {"temperature": 4.0, "top_p": 1.0}
 
 
 @pytest.fixture(scope="module", params=sorted(FORMATS))
@@ -116,7 +116,7 @@ def test_the_readme_says_what_it_supports(rig: PortRig, loaded: Loaded) -> None:
         assert answer.startswith("no" if feature in capabilities.missing else "yes"), feature
     assert (table["answers at a time"][0] == "1") == (capabilities.max_sequences == 1)
     changing = table["adapters loaded and unloaded at run time"]
-    assert changing == ("no" if loaded.adapters is None else "yes")
+    assert changing.startswith("no" if loaded.adapters is None else "yes")
 
 
 def test_greedy_answers_are_the_same_everywhere(rig: PortRig, reference: PortRig, question: str) -> None:
@@ -210,7 +210,7 @@ def test_biases_decide(rig: PortRig) -> None:
 @pytest.mark.parametrize(
     "penalty", [{"repeat_penalty": 1.8}, {"frequency_penalty": 1.5}, {"presence_penalty": 2.0}]
 )
-def test_penalties_make_for_fewer_repetitions(rig: PortRig, penalty: dict[str, float]) -> None:
+def test_penalties_make_for_fewer_repetitions(rig: PortRig, penalty: dict[str, Any]) -> None:
     prompt = rig.prompt(QUESTIONS[0])
     usual = rig.answer(prompt, UNENDING, limit=120)
     other = rig.answer(prompt, Sampling(temperature=0, ignore_eos=True, **penalty), limit=120)
@@ -220,8 +220,9 @@ def test_penalties_make_for_fewer_repetitions(rig: PortRig, penalty: dict[str, f
 def test_one_candidate_is_no_choice(rig: PortRig) -> None:
     prompt = rig.prompt(QUESTIONS[1])
     greedy = rig.answer(prompt, limit=16)
+    only: dict[str, Any]
     for only in ({"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}):
-        assert rig.answer(prompt, Sampling(temperature=2.0, **only), limit=16) == greedy  # type: ignore[arg-type]
+        assert rig.answer(prompt, Sampling(temperature=2.0, **only), limit=16) == greedy
 
 
 def test_a_grammar_is_kept_to(rig: PortRig) -> None:
