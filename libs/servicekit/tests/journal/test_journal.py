@@ -202,6 +202,24 @@ async def test_a_call_that_was_cut_off_is_counted_when_it_is_made_again(office: 
     assert (await office.ledger.backlog()).repeated_parts == 1
 
 
+async def test_a_call_that_never_left_leaves_no_trace(office: Office) -> None:
+    held, entry = await office.claimed()
+    (part,) = await held.answer(entry, [b"text"])
+    part = await held.unsent(await held.sending(part))
+    assert (part.state, part.repeats) == (PartState.OPEN, 0)
+    part = await held.sending(part)
+    assert part.repeats == 0
+
+
+async def test_what_nobody_can_read_is_dropped_and_counts_as_nothing(office: Office) -> None:
+    held, entry = await office.claimed()
+    (part,) = await held.answer(entry, [b"text"])
+    await held.dropped(part)
+    await held.finish(entry)
+    backlog = await office.ledger.backlog()
+    assert (backlog.pending, backlog.unsent_parts, backlog.unknown_parts) == (0, 0, 0)
+
+
 async def test_what_is_given_up_waits_for_the_operator_and_can_be_put_back(office: Office) -> None:
     held, entry = await office.claimed()
     await office.journal().receive("m2", "chat", b"")

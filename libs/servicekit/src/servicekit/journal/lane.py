@@ -10,7 +10,7 @@ from sqlalchemy import Update, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
-from servicekit.journal.records import PENDING, Claim, Entry, EntryState, Part, PartState
+from servicekit.journal.records import PENDING, UNFINISHED, Claim, Entry, EntryState, Part, PartState
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
@@ -165,6 +165,14 @@ class HeldLane:
         """The other side may have it; it is not sent again."""
         return await self._move(part, PartState.UNKNOWN)
 
+    async def unsent(self, part: Part) -> Part:
+        """The call that was announced with :meth:`sending` never left: it can be made again."""
+        return await self._move(part, PartState.OPEN)
+
+    async def dropped(self, part: Part) -> Part:
+        """Nobody is there to read it."""
+        return await self._move(part, PartState.DROPPED)
+
     # --- how ------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -222,7 +230,7 @@ class HeldLane:
         parts = self._tables.parts
         statement = (
             update(parts)
-            .where(parts.c.id == part.id, parts.c.state.not_in((PartState.SENT, PartState.UNKNOWN)))
+            .where(parts.c.id == part.id, parts.c.state.in_(UNFINISHED))
             .values(state=state, **values)
             .returning(parts)
         )

@@ -35,6 +35,8 @@ class PartState(StrEnum):
     """The other side has all of it."""
     UNKNOWN = "unknown"
     """The other side may have it or not, and it will not be sent again."""
+    DROPPED = "dropped"
+    """It was not sent, and will not be: nobody is there to read it."""
 
 
 UNFINISHED = (PartState.OPEN, PartState.SENDING, PartState.STREAMING)

@@ -119,10 +119,10 @@ class Conversations:
         )
         if row is None:
             newest = select(func.max(turns.c.conversation)).where(turns.c.lane == lane)
-            number = ((await connection.execute(newest)).scalar_one_or_none() or 0) + 1
+            number: int = ((await connection.execute(newest)).scalar_one_or_none() or 0) + 1
             await connection.execute(insert(conversations).values(lane=lane, number=number, last_used=now))
             return number
-        number = int(row["number"]) + (now - row["last_used"] > self._timeout)
+        number = int(row["number"]) + int(now - row["last_used"] > self._timeout)
         await connection.execute(
             update(conversations).where(conversations.c.lane == lane).values(number=number, last_used=now)
         )

@@ -1,0 +1,163 @@
+"""Sends the parts of an answer that is stored, each once as far as that can be known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from servicekit.journal.lane import HeldLane
+from servicekit.journal.records import UNFINISHED, Entry, Part, PartState
+from telegram_service.answering.envelopes import Envelopes
+from telegram_service.dialogue.incoming import Place
+from telegram_service.formatting.messages import TelegramMessage
+from telegram_service.messenger.pacing import Pacer
+from telegram_service.messenger.port import (
+    FormatRefused,
+    MessageGone,
+    Messenger,
+    Moved,
+    NotSent,
+    Outgoing,
+    Refused,
+    TooSoon,
+    Unknown,
+    Unreachable,
+)
+
+FIRST_RETRY_SECONDS = 2.0
+LONGEST_WAIT_SECONDS = 5.0
+"""A worker waits so long for its turn to send; for a longer one, it lets the lane go meanwhile."""
+
+Outcome = Literal["delivered", "unreachable", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """It cannot be sent just now."""
+
+    seconds: float
+    reason: str
+
+
+class Deliverer:
+    """One for all lanes: the limits of Telegram hold for all of them together."""
+
+    def __init__(
+        self,
+        messenger: Messenger,
+        envelopes: Envelopes,
+        pacer: Pacer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._messenger = messenger
+        self._envelopes = envelopes
+        self._pacer = pacer
+        self._clock = clock
+        self._sleep = sleep
+
+    async def deliver(self, lane: HeldLane, entry: Entry, place: Place) -> Outcome | Later:
+        """Send what is still to be sent, in order. Raises LaneLost, StorageUnavailable."""
+        outcome: Outcome = "delivered"
+        for part in await lane.parts(entry):
+            if part.state not in UNFINISHED:
+                continue
+            if outcome != "delivered":
+                await lane.dropped(part)
+                continue
+            found = await self._deliver_part(lane, part, place)
+            if isinstance(found, Later):
+                return found
+            if isinstance(found, Moved):
+                place = replace(place, chat_id=found.chat_id)
+                return await self.deliver(lane, entry, place)
+            outcome = found
+        return outcome
+
+    async def wait_turn(self, chat_id: int) -> Later | None:
+        """Wait until a call may be made in a chat; Later, where that would take too long."""
+        now = self._clock()
+        wait = self._pacer.book(chat_id, now) - now
+        if wait > LONGEST_WAIT_SECONDS:
+            return Later(wait, "Telegram's limits")
+        if wait > 0:
+            await self._sleep(wait)
+        return None
+
+    def may_edit(self, chat_id: int) -> bool:
+        """Whether a message under way may be shown as it is now; if so, this counts as a call."""
+        now = self._clock()
+        allowed = self._pacer.may_edit(chat_id, now)
+        if allowed:
+            self._pacer.book(chat_id, now)
+        return allowed
+
+    def note(self, chat_id: int, refusal: TooSoon) -> None:
+        """Telegram refused a call."""
+        self._pacer.silence(chat_id, refusal.seconds, self._clock())
+
+    async def _deliver_part(self, lane: HeldLane, part: Part, place: Place) -> Outcome | Later | Moved:
+        if (later := await self.wait_turn(place.chat_id)) is not None:
+            return later
+        outgoing = self._envelopes.open_answer(part.content)
+        if part.state is PartState.STREAMING:
+            return await self._finish(lane, part, place, outgoing)
+        return await self._send(lane, await lane.sending(part), place, outgoing)
+
+    async def _send(
+        self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing
+    ) -> Outcome | Later | Moved:
+        try:
+            message_id = await self._messenger.send(place, outgoing)
+        except FormatRefused:
+            return await self._send(lane, part, place, _plain(outgoing))
+        except (TooSoon, NotSent, Moved) as error:
+            await lane.unsent(part)
+            return error if isinstance(error, Moved) else self._later(place, error)
+        except Unknown:
+            await lane.unknown(part)
+        except Unreachable:
+            await lane.dropped(part)
+            return "unreachable"
+        except Refused:
+            await lane.dropped(part)
+            return "refused"
+        else:
+            await lane.sent(part, str(message_id))
+        return "delivered"
+
+    async def _finish(
+        self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing
+    ) -> Outcome | Later | Moved:
+        """Give a message that is out its final text; that may be repeated at will."""
+        await lane.renew()
+        try:
+            await self._messenger.edit(place, int(part.external_id), outgoing)
+        except FormatRefused:
+            return await self._finish(lane, part, place, _plain(outgoing))
+        except MessageGone:
+            # Somebody has deleted it, or it is too old: the answer has to arrive all the same.
+            return await self._send(lane, await lane.sending(part), place, outgoing)
+        except (TooSoon, NotSent, Unknown) as error:
+            return self._later(place, error)
+        except Moved as error:
+            return error
+        except (Unreachable, Refused) as error:
+            await lane.dropped(part)
+            return "unreachable" if isinstance(error, Unreachable) else "refused"
+        await lane.sent(part)
+        return "delivered"
+
+    def _later(self, place: Place, error: TooSoon | NotSent | Unknown) -> Later:
+        if isinstance(error, TooSoon):
+            self.note(place.chat_id, error)
+            return Later(error.seconds, "Telegram's limits")
+        return Later(FIRST_RETRY_SECONDS, "Telegram cannot be reached")
+
+
+def _plain(outgoing: Outgoing) -> Outgoing:
+    return replace(outgoing, message=TelegramMessage(outgoing.message.text))

@@ -1,0 +1,39 @@
+"""Updates and answers as the journal keeps them: sealed bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from servicekit.storage.sealing import Seal
+from telegram_service.messenger.port import Outgoing
+
+_PLACE_OF_UPDATES = "update"
+_PLACE_OF_ANSWERS = "answer"
+
+
+class Envelopes:
+    """Closes and opens them; a value of one kind cannot be put in the place of one of the other.
+
+    Opening raises ``servicekit.storage.sealing.Unreadable``.
+    """
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    def close_update(self, update: dict[str, Any]) -> bytes:
+        """An update as Telegram sent it."""
+        return self._seal.close(msgspec.json.encode(update), _PLACE_OF_UPDATES)
+
+    def open_update(self, payload: bytes) -> dict[str, Any]:
+        """The update again."""
+        return msgspec.json.decode(self._seal.open(payload, _PLACE_OF_UPDATES), type=dict[str, Any])
+
+    def close_answer(self, outgoing: Outgoing) -> bytes:
+        """A message that is to go out."""
+        return self._seal.close(msgspec.json.encode(outgoing), _PLACE_OF_ANSWERS)
+
+    def open_answer(self, content: bytes) -> Outgoing:
+        """The message again."""
+        return msgspec.json.decode(self._seal.open(content, _PLACE_OF_ANSWERS), type=Outgoing)

@@ -1,0 +1,130 @@
+"""Lets the AI core write an answer, and shows it while it is being written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from servicekit.ai_core.client import AiCore
+from servicekit.ai_core.requests import Answer, ChatRequest
+from servicekit.journal.lane import HeldLane
+from servicekit.journal.records import Entry, Part, PartState
+from telegram_service.answering.delivering import Deliverer
+from telegram_service.dialogue.incoming import Place
+from telegram_service.formatting.markdown import read_markdown
+from telegram_service.formatting.messages import to_messages
+from telegram_service.messenger.port import Messenger, MessengerError, NotSent, Outgoing, TooSoon
+
+STOP = "stop"
+"""What is said to a lane (``Journal.signal``) whose answer shall end."""
+TYPING_SECONDS = 4.5
+LOOK_SECONDS = 1.0
+"""So often it is looked whether the answer shall end, at least."""
+MORE_TO_COME = " …"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer, as far as it came."""
+
+    text: str
+    model: str
+    stopped: bool
+    """Somebody did not want the rest."""
+
+
+class Writer:
+    """One for all lanes."""
+
+    def __init__(
+        self,
+        ai_core: AiCore,
+        messenger: Messenger,
+        deliverer: Deliverer,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ai_core = ai_core
+        self._messenger = messenger
+        self._deliverer = deliverer
+        self._clock = clock
+
+    async def write(
+        self, lane: HeldLane, entry: Entry, place: Place, request: ChatRequest, *, shown: bool
+    ) -> Written:
+        """The answer to a request.
+
+        Args:
+            shown: while it is written, as the entry's first part; else only when it is complete.
+
+        Raises:
+            AiCoreError: as ``AiCore.chat``.
+            LaneLost, StorageUnavailable: as the journal.
+        """
+        page = _Page(lane, place, await lane.open_part(entry)) if shown else None
+        text, looked_at = "", self._clock()
+        async with self._typing(place), aclosing(self._ai_core.chat(request)) as stream:
+            async for item in stream:
+                if isinstance(item, Answer):
+                    return Written(item.response, item.model, stopped=False)
+                text += item.text
+                now = self._clock()
+                show = page is not None and self._deliverer.may_edit(place.chat_id)
+                if not show and now - looked_at < LOOK_SECONDS:
+                    continue
+                looked_at = now
+                if await lane.renew() == STOP:
+                    await lane.heard()
+                    return Written(text, request.model or "", stopped=True)
+                if show and page is not None:
+                    await self._show(page, text)
+        raise AssertionError("the client ends with an answer or an error")
+
+    async def _show(self, page: _Page, text: str) -> None:
+        """What there is by now. Whatever goes wrong here, the complete answer comes later."""
+        messages = to_messages(read_markdown(text + MORE_TO_COME))
+        outgoing = Outgoing(messages[0])
+        try:
+            if page.part.state is PartState.STREAMING:
+                await self._messenger.edit(page.place, int(page.part.external_id), outgoing)
+                return
+            page.part = await page.lane.sending(page.part)
+            message_id = await self._messenger.send(page.place, outgoing)
+            page.part = await page.lane.streaming(page.part, str(message_id))
+        except (TooSoon, NotSent) as error:
+            if isinstance(error, TooSoon):
+                self._deliverer.note(page.place.chat_id, error)
+            if page.part.state is PartState.SENDING:
+                page.part = await page.lane.unsent(page.part)
+        except MessengerError:
+            # Where nobody knows whether it arrived, the part stays as it is: the complete answer is sent
+            # anew and counted.
+            return
+
+    @asynccontextmanager
+    async def _typing(self, place: Place) -> AsyncIterator[None]:
+        async def keep_typing() -> None:
+            while True:
+                with contextlib.suppress(MessengerError):
+                    await self._messenger.typing(place)
+                await asyncio.sleep(TYPING_SECONDS)
+
+        typing = asyncio.create_task(keep_typing())
+        try:
+            yield
+        finally:
+            typing.cancel()
+            await asyncio.wait({typing})
+
+
+@dataclass(slots=True)
+class _Page:
+    """Where an answer is shown while it is written."""
+
+    lane: HeldLane
+    place: Place
+    part: Part
