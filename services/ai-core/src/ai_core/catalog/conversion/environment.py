@@ -101,7 +101,7 @@ async def _make(folder: Path, requirements: Path, on_progress: Progress) -> Path
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     log = folder.with_name(folder.name + ".log")
     log.write_bytes(b"")
-    await _run([sys.executable, "-m", "venv", str(folder)], log, lambda line: None)
+    await _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], log, lambda line: None)
     hashed, torch = (
         [*_pip(folder), *options, "-r", str(path)] for options, path in zip(_OPTIONS, locks, strict=True)
     )
@@ -120,14 +120,17 @@ _OPTIONS = (
 
 
 def _pip(folder: Path) -> list[str]:
+    """Our own pip, at work in the other environment, which so needs none."""
     options = ["--disable-pip-version-check", "--no-input", "--no-compile"]
-    return [str(folder / "bin" / "python"), "-m", "pip", "install", *options]
+    return [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", *options]
 
 
 def _key(folder: Path, requirements: Path) -> str:
     """Changes with the locks, with Python, and when the folder is moved."""
     parts = [str(folder.resolve()).encode(), ".".join(map(str, sys.version_info[:2])).encode()]
-    parts += [(requirements / name).read_bytes() for name in LOCKS]
+    for name in LOCKS:
+        lines = (requirements / name).read_bytes().splitlines()
+        parts += [line for line in lines if not line.lstrip().startswith(b"#")]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
