@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -21,6 +23,8 @@ COMMAND = (sys.executable, "-P", "-m", "ai_core.engine.quantizer")
 _LINES: msgspec.json.Decoder[QuantizeProgress | QuantizeEnd] = msgspec.json.Decoder(
     QuantizeProgress | QuantizeEnd
 )
+
+_FORGOTTEN_SECONDS = 86_400.0
 
 
 class CannotQuantize(Exception):
@@ -44,9 +48,11 @@ async def quantized(
         CannotQuantize.
     """
     name, source_name, file_type, number = what
-    part = target.with_suffix(".part")
+    # Of this process alone: the command and the server may make the same at the same time.
+    part = target.with_suffix(f".{os.getpid()}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_forgotten(target.parent)
         _check_disk(source, target.parent)
         order = Quantize(str(source), str(part), number, threads)
         async with contextlib.aclosing(_run(order, command)) as lines:
@@ -93,6 +99,13 @@ async def _run(order: Quantize, command: Sequence[str]) -> AsyncGenerator[Quanti
         await process.wait()
     if problem:
         raise CannotQuantize(f"llama.cpp refuses: {problem.rstrip('!.')}.")
+
+
+def _remove_forgotten(folder: Path) -> None:
+    """What processes that were killed have left."""
+    for path in folder.glob("*.part"):
+        if time.time() - path.stat().st_mtime > _FORGOTTEN_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def _check_disk(source: Path, folder: Path) -> None:
