@@ -31,31 +31,36 @@ def nobody() -> Iterator[str]:
         yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
+def remote(url: str, model: str, key: Path, **more: Any) -> dict[str, Any]:
+    return {"type": "remote", "upstream": {"url": f"{url}/v1", "model": model, "key_file": str(key)}, **more}
+
+
+def write(path: Path, models: dict[str, Any]) -> None:
+    path.write_text(json.dumps({"models": models, "default_model": "demo"}))
+
+
 @pytest.fixture(scope="module")
-def front(
-    server: Server, scripted: Server, nobody: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("remote")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("remote")
+
+
+@pytest.fixture(scope="module")
+def models(server: Server, scripted: Server, nobody: str, folder: Path) -> dict[str, Any]:
     wrong_key = folder / "wrong.key"
     wrong_key.write_text("neo_wrong_key")
-
-    def remote(url: str, model: str, key: Path, **more: Any) -> dict[str, Any]:
-        return {
-            "type": "remote",
-            "upstream": {"url": f"{url}/v1", "model": model, "key_file": str(key)},
-            **more,
-        }
-
-    models = {
+    return {
         "demo": remote(server.url, "neo-demo", server.key_path, aliases=["far-away"]),
         "scripted": remote(scripted.url, "scripted", scripted.key_path),
         "no-key": remote(server.url, "neo-demo", wrong_key),
         "gone": remote(nobody, "any", wrong_key, fallback="demo"),
         "unknown": remote(server.url, "no-such-model", server.key_path),
     }
-    path = folder / "models.json"
-    path.write_text(json.dumps({"models": models, "default_model": "demo"}))
-    with running(MODEL_PATH="", MODEL_NAME="", MODEL_CONFIG_PATH=str(path)) as front:
+
+
+@pytest.fixture(scope="module")
+def front(models: dict[str, Any], folder: Path) -> Iterator[Server]:
+    write(folder / "models.json", models)
+    with running(MODEL_PATH="", MODEL_NAME="", MODEL_CONFIG_PATH=str(folder / "models.json")) as front:
         yield front
 
 
@@ -208,6 +213,32 @@ def test_who_hangs_up_here_stops_the_work_there(front: Server, scripted: Server)
         next(events)
         wait_until(lambda: scripted.metric("neo_requests_running") == 1, "the server behind works")
     wait_until(lambda: scripted.metric("neo_requests_running") == 0, "the server behind has stopped")
+
+
+def test_remote_models_come_change_and_go_while_the_service_runs(
+    front: Server, server: Server, scripted: Server, models: dict[str, Any], folder: Path
+) -> None:
+    def reload(changed: dict[str, Any]) -> dict[str, Any]:
+        write(folder / "models.json", changed)
+        response = front.post("/api/v1/admin/models/reload", {})
+        assert response.status_code == 200, response.text
+        found: dict[str, Any] = response.json()
+        return found
+
+    def text(model: str) -> str:
+        return str(ask(front, model, "Bonjour")["choices"][0]["message"]["content"])
+
+    near = ask(server, "neo-demo", "Bonjour")["choices"][0]["message"]["content"]
+    moving = remote(scripted.url, "scripted", scripted.key_path)
+    assert reload(models | {"moving": moving})["added"] == ["moving"]
+    assert text("moving") == "Bonjour"
+    moved = remote(server.url, "neo-demo", server.key_path)
+    assert reload(models | {"moving": moved})["changed"] == ["moving"]
+    assert text("moving") == near
+    assert reload(models)["removed"] == ["moving"]
+    messages = [{"role": "user", "content": "?"}]
+    assert front.post(CHAT, {"model": "moving", "messages": messages}).status_code == 404
+    assert text("demo") == near
 
 
 def test_no_key_of_a_server_behind_is_in_any_log(server: Server, front: Server) -> None:
