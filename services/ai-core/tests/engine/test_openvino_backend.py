@@ -4,6 +4,8 @@ others. Everything is computed in F32, so that outputs can be compared."""
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -14,10 +16,12 @@ import numpy as np
 import pytest
 from ai_core_service import DEMO_MODEL
 from gguf_twin import write_q8_0_twin
+from model_twins import ModelTwins
 from openvino_rig import GREEDY, Rig, open_backend
 
 from ai_core.engine.backends.llama_cpp.load import load as load_llama
 from ai_core.engine.backends.loading import CannotLoad, Loaded
+from ai_core.engine.backends.openvino.prepared import REVISION, prepared
 from ai_core.engine.backends.port import ConstraintFailed, Sequence, Tokens
 from ai_core.engine.chat.template import ChatTemplate
 from ai_core.engine.constraints.compiler import GrammarCompiler
@@ -410,6 +414,48 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 def test_another_device_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotLoad, match="OpenVINO computes on the CPU here"):
         open_backend(DEMO_MODEL, tmp_path, device="gpu")
+
+
+# --- safetensors ---
+
+CONVERTER = """
+import json, sys
+print(json.dumps({{"share": 0.5, "what": "converting"}}), flush=True)
+print(json.dumps({last}), flush=True)
+"""
+
+
+def _converter(tmp_path: Path, **last: str) -> list[str]:
+    """A command in the place of the real one, which says this in the end."""
+    script = tmp_path / "converter.py"
+    script.write_text(CONVERTER.format(last=last))
+    return [sys.executable, str(script)]
+
+
+def test_safetensors_are_converted_when_they_are_loaded_and_say_the_same(
+    rig: Rig, kept: Path, twins: ModelTwins, tmp_path: Path
+) -> None:
+    folder = tmp_path / "converted"
+    shutil.copytree(prepared(DEMO_MODEL, kept), folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "generation_config.json"):
+        shutil.copyfile(twins.safetensors / name, folder / name)
+    (folder / "converted.json").write_text(json.dumps({"prepared": REVISION, "form": "fp16"}))
+    converter = _converter(tmp_path, folder=str(folder))
+    found = open_backend(twins.safetensors, tmp_path / "kept", converter=converter)
+    prompt = rig.prompt("Bonjour")
+    assert found.prompt("Bonjour").tolist() == prompt.tolist()
+    assert found.say(prompt) == rig.say(prompt)
+    # It was prepared by the conversion, so nothing is prepared here.
+    assert not (tmp_path / "kept").exists()
+    found.backend.close()
+
+
+def test_why_safetensors_are_not_converted_is_told(twins: ModelTwins, tmp_path: Path) -> None:
+    converter = _converter(tmp_path, error="the converter gave up: no such shape")
+    with pytest.raises(CannotLoad, match="cannot be served by OpenVINO: the converter gave up: no such"):
+        open_backend(twins.safetensors, tmp_path / "kept", converter=converter)
+    with pytest.raises(CannotLoad, match="nothing here converts them"):
+        open_backend(twins.safetensors, tmp_path / "kept")
 
 
 # --- prepared models ------------------------------------------------------------------------------
