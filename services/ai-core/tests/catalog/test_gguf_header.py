@@ -135,6 +135,8 @@ def test_the_facts_of_the_demo_model() -> None:
         architecture="qwen3",
         quantization="F16",
         has_file_type=True,
+        matrices=frozenset({"F16"}),
+        tokenizer="gpt2/qwen2",
         trained_context=2048,
         parameters=4_197_120,
         size=DEMO.stat().st_size,

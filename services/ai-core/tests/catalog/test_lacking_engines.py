@@ -16,7 +16,14 @@ from ai_core.catalog.models import EngineChoice, ModelEntry, ModelType
 
 ROOT = Path(__file__).resolve().parents[4]
 FRESH = Machine(llama_cpp=False, openvino=True)
-QWEN = FileFacts(form="gguf", architecture="qwen3", quantization="Q8_0", has_file_type=True)
+QWEN = FileFacts(
+    form="gguf",
+    architecture="qwen3",
+    quantization="Q8_0",
+    has_file_type=True,
+    matrices=frozenset({"Q8_0"}),
+    tokenizer="gpt2/qwen2",
+)
 GEMMA = FileFacts(form="gguf", architecture="gemma3", quantization="Q8_0", has_file_type=True)
 ABSENT = FileFacts(problem="There is no such file.")
 

@@ -104,6 +104,7 @@ def test_who_names_no_model_gets_one_that_can_answer() -> None:
         ({"models": {"m": SMALL | {"fallback": "n"}}}, "'n', which is not among the models"),
         ({"models": {"m": SMALL | {"fallback": "m"}}}, "'models.m.fallback' leads back to the model"),
         ({"models": {"a": SMALL | {"fallback": "b"}, "b": SMALL | {"fallback": "a"}}}, "leads back"),
+        ({"models": {"m": SMALL | {"type": "onnx", "kind": "embedding"}}}, "served as 'gguf', or 'remote'"),
         ({"models": {"r": {"type": "remote"}}}, "'models.r.upstream' is missing"),
         ({"models": {"r": REMOTE | {"path": "x"}}}, "'models.r.path' is not for remote models"),
         ({"models": {"r": {"type": "remote", "upstream": {"url": "http://a:b@c"}}}}, "without a password"),

@@ -16,6 +16,11 @@ from ai_core.catalog.models import EngineChoice, ModelEntry
 OPENVINO_SHAPES = frozenset({"llama", "qwen2", "qwen3"})
 """Of GGUF files, by ``general.architecture``: what OpenVINO GenAI's reader builds."""
 OPENVINO_QUANTIZATIONS = frozenset({"Q4_0", "Q8_0", "F16"})
+"""Of all matrices of a file."""
+OPENVINO_TOKENIZERS = frozenset(
+    f"gpt2/{cut}" for cut in ("qwen2", "llama-bpe", "llama3", "llama-v3", "gpt-2")
+)
+"""Of GGUF files: byte-level BPE that cuts words in a way that is known exactly."""
 OUR_QUANTIZATIONS = frozenset({"Q8_0"})
 """For which our own kernels multiply (``services/ai-core/native``)."""
 BACKENDS: dict[str, str] = {
@@ -93,6 +98,8 @@ def _sentence(reason: str, case: _Case) -> str:
     return reason.format(
         shape=case.facts.architecture or "unknown",
         quantization=case.facts.quantization or "unknown",
+        foreign=", ".join(sorted(case.facts.matrices - OPENVINO_QUANTIZATIONS)) or "an unknown form",
+        peculiarity=case.facts.peculiarity,
         device=case.entry.device,
     )
 
@@ -119,7 +126,16 @@ def _foreign_shape(case: _Case) -> bool:
 
 def _foreign_quantization(case: _Case) -> bool:
     # Without general.file_type, OpenVINO's reader gives up.
-    return case.facts.quantization not in OPENVINO_QUANTIZATIONS or not case.facts.has_file_type
+    known = case.facts.has_file_type and bool(case.facts.matrices)
+    return not known or not case.facts.matrices <= OPENVINO_QUANTIZATIONS
+
+
+def _foreign_tokenizer(case: _Case) -> bool:
+    return case.facts.tokenizer not in OPENVINO_TOKENIZERS
+
+
+def _peculiar(case: _Case) -> bool:
+    return bool(case.facts.peculiarity)
 
 
 def _embeds(case: _Case) -> bool:
@@ -127,8 +143,8 @@ def _embeds(case: _Case) -> bool:
     return kind == "embedding" or (kind == "auto" and case.facts.embedding)
 
 
-def _has_adapters(case: _Case) -> bool:
-    return bool(case.entry.adapters)
+def _has_gguf_adapters(case: _Case) -> bool:
+    return any(adapter.path.suffix.lower() == ".gguf" for adapter in case.entry.adapters)
 
 
 def _one_sequence(case: _Case) -> bool:
@@ -155,8 +171,10 @@ _GGUF: tuple[_Rule, ...] = (
     (_embeds, "llama.cpp", "Vectors are made by llama.cpp."),
     (_unread, "llama.cpp", "llama.cpp takes every GGUF file; more is known when the file is here."),
     (_foreign_shape, "llama.cpp", "OpenVINO does not know models of the shape '{shape}'."),
-    (_foreign_quantization, "llama.cpp", "OpenVINO does not read GGUF files in {quantization}."),
-    (_has_adapters, "llama.cpp", "The model has LoRA adapters in GGUF, which OpenVINO does not read."),
+    (_foreign_quantization, "llama.cpp", "OpenVINO does not read GGUF files with weights in {foreign}."),
+    (_peculiar, "llama.cpp", "The model {peculiarity}, which OpenVINO's reader does not know."),
+    (_foreign_tokenizer, "llama.cpp", "The model cuts texts in a way that is exact with llama.cpp only."),
+    (_has_gguf_adapters, "llama.cpp", "The model has LoRA adapters in GGUF, which OpenVINO does not read."),
     (_not_on_cpu, "llama.cpp", "OpenVINO's strength is the CPU, and the models file says '{device}'."),
     (_no_openvino, "llama.cpp", "OpenVINO is not installed here; `make openvino` installs it."),
     (_no_llama_cpp, "openvino", "llama.cpp is not installed here; `make llama` builds it."),
@@ -166,7 +184,6 @@ _GGUF: tuple[_Rule, ...] = (
 )
 _SAFETENSORS: tuple[_Rule, ...] = (
     (_converted, "openvino", "The model is in OpenVINO's form."),
-    (_embeds, "transformers", "Vectors of such models are made by transformers."),
     (_not_on_cpu, "transformers", "OpenVINO's strength is the CPU, and the models file says '{device}'."),
     (
         lambda case: case.entry.trust_remote_code,

@@ -37,6 +37,12 @@ class FileFacts:
     """``Q8_0``, ``F16``, …; of safetensors what the config says they are stored in."""
     has_file_type: bool = False
     """A GGUF file says in which quantization it is; OpenVINO's reader needs that."""
+    matrices: frozenset[str] = frozenset()
+    """In which quantizations the matrices of a GGUF file are: often more than one."""
+    tokenizer: str = ""
+    """Of a GGUF file: kind and way of cutting words, e.g. ``gpt2/qwen2``."""
+    peculiarity: str = ""
+    """What a reader that knows only the plain form of its architecture would pass over."""
     embedding: bool = False
     """It makes vectors instead of text."""
     trained_context: int = 0
@@ -70,12 +76,25 @@ def gguf_facts(header: GgufHeader) -> FileFacts:
         architecture=architecture,
         quantization=named or header.main_type,
         has_file_type=file_type is not None,
+        matrices=header.matrices,
+        tokenizer=f"{header.text('tokenizer.ggml.model')}/{header.text('tokenizer.ggml.pre')}",
+        peculiarity=_peculiarity(header, architecture),
         embedding=header.whole(f"{architecture}.pooling_type") > 0
         or header.metadata.get(f"{architecture}.attention.causal") is False,
         trained_context=header.whole(f"{architecture}.context_length"),
         parameters=header.parameters,
         size=header.size,
     )
+
+
+def _peculiarity(header: GgufHeader, architecture: str) -> str:
+    if header.rope_factors or header.text(f"{architecture}.rope.scaling.type") not in {"", "none"}:
+        return "scales its positions"
+    if header.whole(f"{architecture}.expert_count"):
+        return "has experts"
+    if header.metadata.get(f"{architecture}.attention.sliding_window"):
+        return "looks back through a window"
+    return ""
 
 
 def _folder_facts(type_: ModelType, path: Path) -> FileFacts:

@@ -21,7 +21,10 @@ MAX_TENSORS = 1_000_000
 MAX_KEYS = 100_000
 MAX_KEPT_TEXT = 1_048_576
 """Longer texts are left out of the metadata."""
+UNKNOWN_TYPE = "?"
 _MAX_DIMENSIONS = 8
+_MAX_TENSOR_NAME = 65_535
+_ROPE_FACTORS = "rope_freqs.weight"
 _MAX_NESTING = 4
 _DEFAULT_ALIGNMENT = 32
 
@@ -73,6 +76,10 @@ class GgufHeader:
     """Where the weights begin, in bytes."""
     size: int
     """Of the file."""
+    matrices: frozenset[str] = frozenset()
+    """How the matrices are stored, norms left out, e.g. ``{"Q4_0", "Q6_K"}``; ``?`` for unknown types."""
+    rope_factors: bool = False
+    """Positions are scaled by a tensor of factors, as in Llama 3.1."""
 
     def text(self, key: str) -> str:
         """A text of the metadata, or empty."""
@@ -156,16 +163,27 @@ def _header(reader: _Reader) -> GgufHeader:
     lengths: dict[str, int] = {}
     for _ in range(keys):
         _entry(reader, metadata, lengths)
-    weights, last = _tensors(reader, tensors)
+    listed = [_tensor(reader) for _ in range(tensors)]
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         raise BadHeader("its alignment is not a positive number")
     data = -(-reader.at // alignment) * alignment
-    if tensors and data + last >= reader.size:
+    if listed and data + max(tensor.offset for tensor in listed) >= reader.size:
         raise BadHeader("the file ends before its last tensor: the download or copy was cut short")
-    main = max(weights, key=lambda kind: weights[kind], default=-1)
+    weights: Counter[str] = Counter()
+    for tensor in listed:
+        weights[tensor.type] += tensor.elements
+    main = max(weights, key=lambda kind: weights[kind], default=UNKNOWN_TYPE)
     return GgufHeader(
-        metadata, lengths, tensors, sum(weights.values()), TENSOR_TYPES.get(main, ""), data, reader.size
+        metadata,
+        lengths,
+        tensors,
+        weights.total(),
+        "" if main == UNKNOWN_TYPE else main,
+        data,
+        reader.size,
+        frozenset(tensor.type for tensor in listed if tensor.is_matrix),
+        any(tensor.name == _ROPE_FACTORS for tensor in listed),
     )
 
 
@@ -206,15 +224,23 @@ def _form(kind: int) -> str:
     return _SCALARS[kind]
 
 
-def _tensors(reader: _Reader, count: int) -> tuple[Counter[int], int]:
-    """Weights by type, and where the last tensor begins, counted from the beginning of the data."""
-    weights: Counter[int] = Counter()
-    last = 0
-    for _ in range(count):
-        reader.skip(int(reader.number("<Q")))
-        elements = 1
-        for _ in range(reader.count("<I", _MAX_DIMENSIONS, "dimensions in a tensor")):
-            elements *= int(reader.number("<Q"))
-        weights[int(reader.number("<I"))] += elements
-        last = max(last, int(reader.number("<Q")))
-    return weights, last
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    name: str
+    type: str
+    elements: int
+    offset: int
+    """From the beginning of the data."""
+
+    @property
+    def is_matrix(self) -> bool:
+        return self.name.endswith(".weight") and "norm" not in self.name and self.name != _ROPE_FACTORS
+
+
+def _tensor(reader: _Reader) -> _Tensor:
+    name = reader.take(reader.count("<Q", _MAX_TENSOR_NAME, "bytes in the name of a tensor"))
+    elements = 1
+    for _ in range(reader.count("<I", _MAX_DIMENSIONS, "dimensions in a tensor")):
+        elements *= int(reader.number("<Q"))
+    kind = TENSOR_TYPES.get(int(reader.number("<I")), UNKNOWN_TYPE)
+    return _Tensor(name.decode("utf-8", "replace"), kind, elements, int(reader.number("<Q")))

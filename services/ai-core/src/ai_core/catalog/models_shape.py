@@ -176,6 +176,11 @@ class Model(_Object):
                 * (self.adapter is not None and bool(self.adapters)),
             ),
             ("pooling", "and 'matryoshka' are for embedding models" * embedding_only),
+            (
+                "kind",
+                "embedding models are served as 'gguf', or 'remote'"
+                * (self.kind == "embedding" and self.type in {"transformers", "onnx"}),
+            ),
         ]
 
     def _unlike(self, what: str, value: str | None, known: tuple[str, ...]) -> str:
