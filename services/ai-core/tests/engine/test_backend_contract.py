@@ -98,7 +98,6 @@ def test_it_says_what_it_can_do(rig: PortRig) -> None:
     assert rig.vocabulary.end_tokens
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
 def supported(engine: str) -> dict[str, str]:
     """The README's table of what each format supports: one engine's column, by the first one's text."""
     text = README.split("### What each format supports\n")[1].split("\n### ")[0].split("\n## ")[0]
@@ -119,6 +118,7 @@ def test_the_readme_says_what_it_supports(rig: PortRig, loaded: Loaded) -> None:
     assert changing.startswith("no" if loaded.adapters is None else "yes")
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
 def test_greedy_answers_are_the_same_everywhere(rig: PortRig, reference: PortRig, question: str) -> None:
     expected = reference.answer(reference.prompt(question), chances=2)
     leads = [lead(chances) for chances in reference.chances[0]]

@@ -7,6 +7,7 @@ the API process, which drains first.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -31,12 +32,15 @@ from ai_core.engine.loop import Loop, Wire, resident_bytes
 from ai_core.engine.messages import EngineConfig, LoadFailed, Loading, Ready
 
 PROGRESS_SECONDS = 0.2
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+"""Models are fetched elsewhere: what a library or a model's own code would ask a hub for, it asks nobody."""
 FAILED_TO_LOAD = 4
 """Exit status after ``LoadFailed``."""
 
 
 def main(arguments: list[str]) -> int:
     keep_texts_out()
+    os.environ.update(OFFLINE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     descriptor, text = arguments
