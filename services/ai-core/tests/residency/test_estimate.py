@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_core.catalog.gguf_header import GgufHeader
+from ai_core.catalog.gguf_header import GgufHeader, Scalar
 from ai_core.engine.messages import EngineConfig
 from ai_core.residency.estimate import cell_bytes, estimate, size_of
 from ai_core.residency.process_memory import budget_for, held_by, memory_limit
@@ -29,10 +29,10 @@ def test_the_cache_of_a_gguf_model_follows_from_its_shape() -> None:
 
 def test_grouped_heads_take_less() -> None:
     def header(**more: int) -> GgufHeader:
-        facts = {"x.block_count": 32, "x.attention.head_count": 32, "x.embedding_length": 4096} | {
-            f"x.{key}": value for key, value in more.items()
-        }
-        return GgufHeader({"general.architecture": "x"} | facts, {}, 0, 0, "", 0, 0)
+        shape = {"block_count": 32, "attention.head_count": 32, "embedding_length": 4096} | more
+        metadata: dict[str, Scalar] = {f"x.{key}": value for key, value in shape.items()}
+        metadata["general.architecture"] = "x"
+        return GgufHeader(metadata, {}, 0, 0, "", 0, 0)
 
     assert cell_bytes(header()) == 32 * 32 * 256 * 2
     assert cell_bytes(header(**{"attention.head_count_kv": 8})) == 32 * 8 * 256 * 2

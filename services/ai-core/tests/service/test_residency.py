@@ -57,6 +57,7 @@ def unload(server: Server, model: str, **more: Any) -> httpx.Response:
 
 
 def test_a_model_is_loaded_and_unloaded_as_often_as_one_likes(server: Server) -> None:
+    facts: dict[str, Any] = {}
     for _ in range(2):
         response = load(server, "zwei")
         assert response.status_code == 200, response.text

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ai_core.catalog.facts import gguf_facts
 from ai_core.catalog.gguf_header import BadHeader, GgufHeader, read_header
 from ai_core.engine.messages import EngineConfig
 
@@ -82,11 +83,18 @@ def estimate(config: EngineConfig) -> Estimate:
         buffers = _buffers(header)
     # A GGUF file without a header will not be loaded; the engine says why better than any figure.
     unusable = path.suffix == ".gguf" and header is None
-    if config.kind != "embedding" and size and not unusable:
+    if size and not unusable and not _embeds(config, header):
         cache = cells(config, header) * cell_bytes(header)
     total = costs.process + weights + adapters + cache + buffers
     parameters = header.parameters if header is not None else _parameters(config, size)
     return Estimate(total, cache, weights, parameters)
+
+
+def _embeds(config: EngineConfig, header: GgufHeader | None) -> bool:
+    """Embedding models have no cache of keys and values."""
+    if config.kind != "auto":
+        return config.kind == "embedding"
+    return header is not None and gguf_facts(header).embedding
 
 
 def _parameters(config: EngineConfig, size: int) -> int:

@@ -31,6 +31,8 @@ from ai_core.residency.supervisor import SupervisedEngine
 from servicekit.logging import get_logger
 
 _NO_BOUND = 1 << 62
+_MOMENT = 0.1
+"""Seconds."""
 
 _log = get_logger(__name__)
 
@@ -70,8 +72,11 @@ class Fleet:
         self._loads: dict[FleetEngine, _Load] = {}
         self._room_made_at = 0.0
         self._work: set[asyncio.Task[None]] = set()
+        self._conversions: set[asyncio.Task[None]] = set()
+        """Which may take minutes, and may be broken off."""
         self._departures = Departures()
         self._timer: asyncio.TimerHandle | None = None
+        self._moment: asyncio.TimerHandle | None = None
         self._nudged = False
         self._closed = False
 
@@ -112,6 +117,7 @@ class Fleet:
             patience=self._settings.patience.ready,
             keep_alive=self._settings.keep_alive,
             nudge=self._nudge,
+            note_use=self._note_use,
             clock=self._clock,
         )
         engine.on_wait = self.metrics.wait_seconds.labels(entry.name).observe
@@ -188,11 +194,14 @@ class Fleet:
     async def close(self) -> None:
         """End all engine processes, side by side. What still runs in them fails."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._moment):
+            if timer is not None:
+                timer.cancel()
         every = [*self._engines.values(), *self._retired.values()]
         await asyncio.gather(*(engine.close() for engine in every))
-        await asyncio.gather(*self._work)
+        for conversion in self._conversions:
+            conversion.cancel()
+        await asyncio.gather(*self._work, *self._conversions, return_exceptions=True)
 
     def standings(self) -> list[Standing]:
         """How all models stand."""
@@ -204,6 +213,9 @@ class Fleet:
         """Decide anew, and do what is to be done. Called by itself after every event and when time alone
         changes something; a test with a clock of its own calls it."""
         self._nudged = False
+        if self._moment is not None:
+            self._moment.cancel()
+            self._moment = None
         if self._closed:
             return
         self._sweep()
@@ -236,7 +248,8 @@ class Fleet:
             engine.door.turn_away(too_large(engine.entry.name, refusal))
         else:
             engine.converting = form.name
-            self._start(self._shrink(engine, self._shrinker, form, refusal))
+            shrinking = self._shrink(engine, self._shrinker, form, refusal)
+            self._start(shrinking, self._conversions)
 
     async def _shrink(
         self, engine: FleetEngine, shrinker: Shrinker, form: SmallerForm, refusal: NoRoom
@@ -354,6 +367,16 @@ class Fleet:
             self._nudged = True
             asyncio.get_running_loop().call_soon(self.look)
 
+    def _note_use(self) -> None:
+        """A model is used now, or no more. Where it is the only one in memory, and nobody waits, that changes
+        nothing that could not wait for a moment: with many short requests, each would cost a decision."""
+        alone = sum(engine.pid is not None for engine in self._all_engines()) < 2
+        quiet = not any(engine.door or engine.leave or engine.closed for engine in self._all_engines())
+        if not (alone and quiet):
+            self._nudge()
+        elif self._moment is None and not self._closed:
+            self._moment = asyncio.get_running_loop().call_later(_MOMENT, self._nudge)
+
     def _set_timer(self, moment: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -365,10 +388,11 @@ class Fleet:
         if delays:
             self._timer = asyncio.get_running_loop().call_later(max(0.0, min(delays)), self._nudge)
 
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None], among: set[asyncio.Task[None]] | None = None) -> None:
+        tasks = self._work if among is None else among
         task = asyncio.create_task(work)
-        self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
 @dataclass(frozen=True, slots=True)

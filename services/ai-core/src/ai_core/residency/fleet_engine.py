@@ -62,10 +62,11 @@ class FleetEngine:
         patience: float,
         keep_alive: float,
         nudge: Callable[[], None],
+        note_use: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         """``patience``: how long those wait who do not say, in seconds; ``keep_alive``: the server's default.
-        ``nudge`` asks for a new decision soon."""
+        ``nudge`` asks for a new decision; ``note_use`` hears when the model is used, and when no more."""
         self.entry = entry
         self.supervised = supervised
         self.footprint = footprint
@@ -91,6 +92,7 @@ class FleetEngine:
         self._keep_alive: float | None = None
         self._visits = 0
         self._nudge = nudge
+        self._note_use = note_use
         self._clock = clock
         self._preload: asyncio.Task[None] | None = None
 
@@ -224,7 +226,7 @@ class FleetEngine:
         self.answered = self.answered or complete
         if not self.users:
             self.idle_since = self._clock()
-            self._nudge()
+            self._note_use()
 
     @contextmanager
     def visit(self, keep_alive: float | None) -> Iterator[None]:
@@ -236,7 +238,8 @@ class FleetEngine:
         finally:
             self._visits -= 1
             self.keep(keep_alive)
-            self._nudge()
+            # Its time begins to run.
+            self._note_use()
 
     def keep(self, keep_alive: float | None) -> None:
         """Stay so many seconds after the last use; negative: for ever; None: as before."""
@@ -380,7 +383,7 @@ class FleetEngine:
         self.last_used = self._clock()
         self.uses += 1
         if self.users == 1:
-            self._nudge()
+            self._note_use()
 
     def _time_left(self, deadline: float) -> float:
         left = deadline - self._clock()
