@@ -18,7 +18,7 @@ from recipe.export_adapter import write_adapter_gguf, write_peft
 from recipe.greedy import Greedy
 from recipe.letters import as_letters
 from recipe.train import Places, Plan, Training
-from recipe.train_adapter import AdapterPlan
+from recipe.train_adapter import AdapterPlan, report
 from recipe.train_adapter import train as train_adapter
 
 
@@ -59,11 +59,13 @@ def export() -> None:
 def adapter() -> None:
     """Train the LoRA adapter that answers by formal letters, on top of neo-demo.gguf, and write it."""
     plan = AdapterPlan()
-    model = train_adapter(as_letters(corpus.load(places.CORPUS)), places.PRODUCT, plan)
+    letters = as_letters(corpus.load(places.CORPUS))
+    model = train_adapter(letters, places.PRODUCT, plan)
     write_peft(model, plan.rank, places.ADAPTER_FOLDER)
     write_adapter_gguf(model, plan.rank, places.ADAPTER_GGUF)
     for file in (places.ADAPTER_FOLDER / "adapter_model.safetensors", places.ADAPTER_GGUF):
-        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB", flush=True)
+    report(model, places.PRODUCT, letters)
 
 
 def ask_gguf(arguments: argparse.Namespace) -> None:
