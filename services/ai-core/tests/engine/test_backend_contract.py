@@ -19,7 +19,7 @@ from model_twins import ModelTwins
 from port_rig import GREEDY, PortRig
 
 from ai_core.engine.backends.loading import Loaded
-from ai_core.engine.backends.port import Chances, Feature
+from ai_core.engine.backends.port import Chances, Feature, Restful
 from ai_core.engine.backends.registry import load
 from ai_core.engine.constraints.compiling import compile_grammar, tokenizer_for, translate
 from ai_core.engine.constraints.matcher import Matcher
@@ -197,6 +197,17 @@ def test_a_prefix_is_computed_once_within_a_namespace(rig: PortRig) -> None:
     assert rig.cached[0] >= 32
     assert rig.answer(second, namespace="elsewhere") == expected
     assert rig.cached[0] == 0
+
+
+def test_who_rests_forgets_prefixes_and_answers_as_before(rig: PortRig) -> None:
+    prompt = rig.prompt(QUESTIONS[5], SYSTEM)
+    before = rig.answer(prompt)
+    assert rig.backend.count(prompt, "") > 0
+    if isinstance(rig.backend, Restful):
+        rig.backend.rest()
+        assert rig.backend.count(prompt, "") == 0
+        assert rig.backend.stats().kv_cells_used == 0
+    assert rig.answer(prompt) == before
 
 
 def test_biases_decide(rig: PortRig) -> None:

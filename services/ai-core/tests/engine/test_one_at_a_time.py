@@ -71,6 +71,9 @@ class ToyStepper:
     def set_threads(self, threads: int) -> None:
         assert threads >= 1
 
+    def rest(self) -> None:
+        self.held.clear()
+
     def close(self) -> None:
         self.held.clear()
 

@@ -133,6 +133,11 @@ class OneAtATime:
         )
         return held
 
+    def rest(self) -> None:
+        """See ``backends.port.Restful``."""
+        self._held = _Held(adapter=self._held.adapter)
+        self._stepper.rest()
+
     def prioritise(self, sequence_id: int, priority: int) -> None:
         """Nothing competes with the one sequence."""
 

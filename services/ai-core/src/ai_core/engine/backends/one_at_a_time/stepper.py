@@ -36,5 +36,8 @@ class Stepper(Protocol):
     def set_threads(self, threads: int) -> None:
         """Threads from the next call on, where the engine can change them."""
 
+    def rest(self) -> None:
+        """Hold nothing, and give the memory for it back; :meth:`feed` takes it again."""
+
     def close(self) -> None:
         """Give everything back."""

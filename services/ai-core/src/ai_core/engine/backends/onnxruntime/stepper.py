@@ -24,20 +24,25 @@ class OnnxStepper:
     def __init__(self, model: Any, context_length: int) -> None:
         self._model = model
         self._context_length = context_length
-        self._generator = self._new_generator()
+        self._generator: Any = None
+        """Made when it is needed: it takes memory for a whole sequence at once."""
 
     def rewind(self, length: int) -> int:
+        if self._generator is None:
+            return 0
         length = min(length, self._generator.token_count())
         try:
             self._generator.rewind_to(length)
         except RuntimeError:
             # Not every kind of model can be cut in the middle.
-            self._generator = self._new_generator()
+            self._generator = None
             return 0
         return length
 
     def feed(self, tokens: Tokens) -> Logits:
         try:
+            if self._generator is None:
+                self._generator = self._new_generator()
             self._generator.append_tokens(tokens)
             logits = self._generator.get_logits()
         except RuntimeError as error:
@@ -50,6 +55,9 @@ class OnnxStepper:
 
     def set_threads(self, threads: int) -> None:
         """onnxruntime makes its threads when the model is loaded."""
+
+    def rest(self) -> None:
+        self._generator = None
 
     def close(self) -> None:
         del self._generator, self._model

@@ -72,6 +72,9 @@ class TorchStepper:
             self._threads = threads
             torch.set_num_threads(threads)
 
+    def rest(self) -> None:
+        self.rewind(0)
+
     def close(self) -> None:
         del self._cache, self._model
 
