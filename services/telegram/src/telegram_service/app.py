@@ -1,0 +1,281 @@
+"""The composition root: settings become resources, and resources a service that runs until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import uvicorn
+from telegram import Bot, BotCommand
+from telegram.error import TelegramError
+from telegram.request import HTTPXRequest
+
+from servicekit.ai_core.client import AiCore
+from servicekit.journal.crew import Crew
+from servicekit.journal.journal import Journal, now_in_utc
+from servicekit.journal.ledger import Ledger
+from servicekit.journal.wakeups import LocalWakeups
+from servicekit.logging import get_logger
+from servicekit.storage.database import Database, database_url
+from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
+from servicekit.storage.sealing import seal_for
+from telegram_service.answering.asking import Persona, Thresholds
+from telegram_service.answering.delivering import Deliverer
+from telegram_service.answering.envelopes import Envelopes
+from telegram_service.answering.handling import Handler, Policy, Tools
+from telegram_service.answering.performing import Performer
+from telegram_service.answering.writing import Writer
+from telegram_service.config import Settings
+from telegram_service.dialogue.decide import House
+from telegram_service.dialogue.incoming import Language
+from telegram_service.dialogue.phrases import commands
+from telegram_service.intake import Intake
+from telegram_service.messenger.bot_api import BotApiMessenger
+from telegram_service.messenger.pacing import Pacer
+from telegram_service.personas import SYSTEM_PROMPTS
+from telegram_service.polling import ALLOWED_UPDATES, poll
+from telegram_service.storage.conversations import Conversations
+from telegram_service.storage.migrations import SCHEMA
+from telegram_service.storage.people import People
+from telegram_service.storage.tables import journal as journal_tables
+from telegram_service.web import WEBHOOK_PATH, Check, Door, create_web
+
+HOUSEKEEPING_SECONDS = 3_600.0
+CONNECTIONS = 64
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What runs."""
+
+    bot: Bot
+    crew: Crew
+    intake: Intake
+    door: Door
+    ledger: Ledger
+    conversations: Conversations
+
+
+def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
+    """Raises DatabaseAddressError."""
+    password = settings.db_password.get_secret_value() if settings.db_password else None
+    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
+    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the database up to date. Raises StorageUnavailable, DatabaseAddressError."""
+    database = database_of(settings, command_seconds=MIGRATION_SECONDS)
+    try:
+        if (revision := await upgrade(database, SCHEMA)) is not None:
+            log.info("database migrated", revision=revision)
+    finally:
+        await database.close()
+
+
+def bot_of(settings: Settings) -> Bot:
+    """The bot; no call is made yet."""
+    request = HTTPXRequest(
+        CONNECTIONS, read_timeout=20.0, pool_timeout=10.0, httpx_kwargs={"trust_env": False}
+    )
+    return Bot(
+        settings.telegram_bot_token.get_secret_value(),
+        base_url=f"{settings.telegram_api_url}/bot",
+        base_file_url=f"{settings.telegram_api_url}/file/bot",
+        request=request,
+    )
+
+
+def ai_core_of(settings: Settings) -> AiCore:
+    """The AI core, with the key of the settings or that of a core on this machine."""
+    key = settings.ai_api_key.get_secret_value() if settings.ai_api_key else None
+    if key is None and settings.local_key_path.exists():
+        key = settings.local_key_path.read_text().strip()
+    return AiCore(settings.ai_api_url, key)
+
+
+@asynccontextmanager
+async def open_service(settings: Settings) -> AsyncIterator[Service]:
+    """Everything up over a migrated database. Raises telegram.error.TelegramError if Telegram refuses the
+    token or cannot be reached."""
+    async with AsyncExitStack() as stack:
+        database = database_of(settings)
+        stack.push_async_callback(database.close)
+        bot = await stack.enter_async_context(bot_of(settings))
+        ai_core = await stack.enter_async_context(ai_core_of(settings))
+        yield assemble(settings, database, bot, ai_core)
+
+
+def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore) -> Service:
+    """The service over what it needs from outside. ``bot`` is initialized."""
+    seal = seal_for("telegram", settings.secret_key.get_secret_value() if settings.secret_key else None)
+    envelopes, wakeups = Envelopes(seal), LocalWakeups()
+    journal, ledger = Journal(database, journal_tables), Ledger(database, journal_tables)
+    timeout = timedelta(seconds=settings.session_timeout)
+    conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
+    people = People(database, now_in_utc)
+    messenger = BotApiMessenger(bot)
+    deliverer = Deliverer(messenger, envelopes, Pacer())
+    tools = Tools(
+        writer=Writer(ai_core, messenger, deliverer),
+        deliverer=deliverer,
+        performer=Performer(
+            ai_core=ai_core,
+            messenger=messenger,
+            people=people,
+            conversations=conversations,
+            journal=journal,
+            ledger=ledger,
+            clock=now_in_utc,
+            default_model=settings.default_model,
+        ),
+        envelopes=envelopes,
+        people=people,
+        conversations=conversations,
+        ledger=ledger,
+        seal=seal,
+    )
+    me = (bot.id, bot.username)
+    handler = Handler(policy_of(settings), tools, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
+    crew = Crew(journal, handler.handle, wakeups, workers=settings.workers)
+    intake = Intake(journal, envelopes, wakeups, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
+    checks: dict[str, Check] = {
+        "database": database.ping,
+        "ai_core": ai_core.ping,
+        "telegram": partial(_ping, bot),
+    }
+    return Service(bot, crew, intake, Door(intake, _secret(settings), checks), ledger, conversations)
+
+
+def _secret(settings: Settings) -> str | None:
+    if settings.webhook_url is None or settings.webhook_secret is None:
+        return None
+    return settings.webhook_secret.get_secret_value()
+
+
+async def _ping(bot: Bot) -> float:
+    began = time.perf_counter()
+    await bot.get_me()
+    return time.perf_counter() - began
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Who may use the bot, and how it answers."""
+    return Policy(
+        house=House(settings.retention_days),
+        persona=Persona(
+            SYSTEM_PROMPTS,
+            settings.max_conversation_length,
+            settings.max_conversation_characters,
+            settings.default_model,
+        ),
+        processing_timeout=timedelta(seconds=settings.processing_timeout),
+        thresholds=Thresholds(settings.short_answers_from, settings.no_edits_from),
+        allowed=settings.allowed_users,
+        admins=settings.admin_users,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; lanes are given back before this returns."""
+    await migrate(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_service(settings) as service, _serving(settings, service):
+        await _introduce(service.bot)
+        service.crew.start()
+        async with _receiving(settings, service), _keeping_house(settings, service):
+            log.info("serving", bot=service.bot.username, webhook=settings.webhook_url is not None)
+            await stop.wait()
+        log.info("draining")
+        await service.crew.stop(settings.drain_timeout)
+
+
+async def _introduce(bot: Bot) -> None:
+    """The bot's menu, in each language; French for all others."""
+    menus = {language: [BotCommand(*one) for one in commands(language).items()] for language in Language}
+    try:
+        for language, menu in menus.items():
+            await bot.set_my_commands(menu, language_code=language.value)
+        await bot.set_my_commands(menus[Language.FRENCH])
+    except TelegramError as error:
+        log.warning("menu not set", reason=type(error).__name__)
+
+
+@asynccontextmanager
+async def _receiving(settings: Settings, service: Service) -> AsyncIterator[None]:
+    if settings.webhook_url is not None:
+        await service.bot.set_webhook(
+            settings.webhook_url + WEBHOOK_PATH,
+            secret_token=service.door.secret,
+            allowed_updates=ALLOWED_UPDATES,
+        )
+        yield
+        return
+    await service.bot.delete_webhook()
+    async with _task(poll(service.bot, service.intake)):
+        yield
+
+
+@asynccontextmanager
+async def _keeping_house(settings: Settings, service: Service) -> AsyncIterator[None]:
+    async def keep() -> None:
+        while True:
+            before = now_in_utc() - timedelta(days=settings.retention_days)
+            with contextlib.suppress(Exception):
+                turns = await service.conversations.clean(before)
+                entries = await service.ledger.clean(before)
+                log.info("old messages deleted", turns=turns, entries=entries)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async with _task(keep()):
+        yield
+
+
+@asynccontextmanager
+async def _serving(settings: Settings, service: Service) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        create_web(service.door),
+        host=settings.telegram_host,
+        port=settings.telegram_port,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Signals are ours: the door stays open until the lanes are given back.
+        yield
+
+
+@asynccontextmanager
+async def _task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,44 @@
+"""Asks Telegram for updates, where it cannot reach us. https://core.telegram.org/bots/api#getupdates"""
+
+from __future__ import annotations
+
+import asyncio
+
+from telegram import Bot
+from telegram.error import Conflict, TelegramError
+
+from servicekit.logging import get_logger
+from servicekit.storage.database import StorageUnavailable
+from telegram_service.intake import Intake
+
+ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
+POLL_SECONDS = 30
+FIRST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 30.0
+
+_log = get_logger(__name__)
+
+
+async def poll(bot: Bot, intake: Intake) -> None:
+    """Take updates until cancelled. What is not stored is not confirmed, so it comes again."""
+    offset: int | None = None
+    wait = FIRST_WAIT_SECONDS
+    while True:
+        try:
+            updates = await bot.get_updates(
+                offset,
+                timeout=POLL_SECONDS,
+                read_timeout=POLL_SECONDS + 10,
+                allowed_updates=ALLOWED_UPDATES,
+            )
+            for update in updates:
+                await intake.take(update.to_dict())
+                offset = update.update_id + 1
+            wait = FIRST_WAIT_SECONDS
+        except (TelegramError, StorageUnavailable) as error:
+            if isinstance(error, Conflict):
+                _log.error("another program asks for this bot's updates")
+            else:
+                _log.warning("no updates", reason=type(error).__name__)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT_SECONDS)
