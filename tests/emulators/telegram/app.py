@@ -1,4 +1,9 @@
-"""The emulator as a web application: the Bot API, and doors for those who test."""
+"""Telegram's Bot API as a web application, as far as our bot uses it, and as strict as the documents say.
+
+It refuses what the original refuses, with the original's words, and keeps a transcript of what people in its
+chats would have seen. Source of everything in this folder: https://core.telegram.org/bots/api and
+https://core.telegram.org/bots/faq (limits).
+"""
 
 from __future__ import annotations
 
