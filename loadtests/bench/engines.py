@@ -31,7 +31,7 @@ LOADS = {
     PEER: ("shared", "unlike", "mixed", "alone"),
     CONVERTED: ("unlike", "alone"),
 }
-CHUNKS = (16, 32, 64, 128, 256)
+CHUNKS = (32, 64, 96, 128, 256)
 
 Start = Callable[[], AbstractContextManager[Server]]
 Measured = dict[str, dict[str, Figures]]
@@ -41,7 +41,8 @@ def measure(
     model: Path, threads: int, var: Path, repeats: int, say: Callable[[str], None]
 ) -> dict[str, Measured]:
     """``by_engine``: every load on every engine, in turn, medians of the repeats; ``by_chunk``: the loads
-    *mixed* and *unlike* on OpenVINO, by tokens in a step."""
+    *mixed* and *unlike* on OpenVINO, by tokens of a long
+    prompt in a step."""
     starters = _starters(model, threads, var)
     wanted = os.environ.get("ENGINES_LOADS", "shared unlike mixed alone").split()
     runs: dict[str, dict[str, list[Figures]]] = {}

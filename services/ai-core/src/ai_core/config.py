@@ -148,7 +148,7 @@ class Settings(ServiceSettings):
     engine_precision: Literal["auto", "f32"] = "auto"
     """What OpenVINO computes in: ``auto``, what the processor is fastest with (BF16 where it has it)."""
     engine_prefill_chunk: Annotated[int, Field(ge=0, le=4_096)] = 0
-    """Tokens in one step of OpenVINO, those of running streams among them; 0: the default, 32."""
+    """Tokens of a long prompt that OpenVINO reads in a step beside running streams; 0: the default, 32."""
     engine_coalescing: bool = True
     """Whether a request waits for a long prefix that another one is computing; off only to measure it."""
     engine_backend: Literal["auto", "llama_cpp", "openvino", "scripted"] = "auto"

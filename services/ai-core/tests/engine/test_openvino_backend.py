@@ -313,6 +313,50 @@ def test_eight_at_once_with_one_long_prefix_compute_it_once(rig: Rig) -> None:
     assert rig.backend.computed_tokens - before <= own
 
 
+def test_a_long_prompt_comes_in_small_slices_beside_others_and_in_large_steps_alone(rig: Rig) -> None:
+    long = rig.prompt("Qui es-tu ?", SYSTEM + "5" + SYSTEM + "6" + SYSTEM)
+    assert len(long) > 300
+    before = rig.backend.computed_tokens
+    rig.submit(1, long, limit=20, namespace="alone")
+    steps: list[int] = []
+    while not rig.said[1]:
+        rig.step()
+        steps.append(rig.backend.computed_tokens - before - sum(steps))
+    rig.finish()
+    assert max(steps) > 250
+    assert sum(steps) < len(long) + len(steps)
+    stream = rig.prompt("Bonjour")
+    usual = rig.say(stream, UNENDING, limit=60)
+    rig.submit(2, stream, UNENDING, limit=60)
+    rig.step()
+    rig.submit(3, long, limit=20, namespace="beside", priority=1)
+    rig.backend.prioritise(3, 2)
+    while not rig.said[3]:
+        before, said = rig.backend.computed_tokens, len(rig.said[2])
+        rig.step()
+        assert rig.backend.computed_tokens - before <= 32 + 1
+        # The stream goes on in every step, as long as it lasts.
+        assert len(rig.said[2]) == min(said + 1, 60)
+    rig.finish()
+    assert rig.said[3] == rig.said[1]
+    assert rig.said[2] == usual
+
+
+def test_who_leaves_between_two_slices_is_gone(rig: Rig) -> None:
+    long = rig.prompt("Qui es-tu ?", SYSTEM + "7" + SYSTEM)
+    rig.submit(1, rig.prompt("Bonjour"), UNENDING, limit=30)
+    for id_ in (2, 3):
+        rig.submit(id_, long, limit=5, namespace=str(id_))
+    for _ in range(3):
+        rig.step()
+    rig.backend.cancel(2)
+    rig.step()
+    rig.backend.cancel(3)
+    rig.finish()
+    assert len(rig.said[1]) == 30
+    assert rig.said[2] == rig.said[3] == []
+
+
 def test_two_namespaces_never_share_and_answer_alike(rig: Rig) -> None:
     prompt = rig.prompt("Bonjour", SYSTEM + "2")
     answers = []

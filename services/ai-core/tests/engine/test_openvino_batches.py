@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
 from ai_core.engine.backends.openvino.marking import MARKED, id_bits, marked, plain
 from ai_core.engine.backends.openvino.rows import Segment, Unreadable, read_batch
+from ai_core.engine.backends.openvino.slices import STEP, WHOLE, is_long, next_limit
 from ai_core.engine.tokens import Tokens, common_prefix
 
 VOCABULARY = 151_936
@@ -136,6 +137,20 @@ def test_what_was_not_used_for_the_longest_time_is_forgotten_first_its_end_befor
     assert len(held) == 3
     assert held.count("", np.append(new, new[:1])) == 2 * BLOCK
     assert held.count("", np.append(old, old[:1])) == BLOCK
+
+
+@given(st.integers(1, 5_000), st.integers(0, 5_000), st.integers(0, 4_096), st.booleans())
+def test_slices_are_whole_blocks_and_lead_to_the_end(
+    prompt: int, held: int, slice_: int, others: bool
+) -> None:
+    done, limits = min(held, prompt - 1), 0
+    while (limit := next_limit(prompt, done, slice_, others=others)) is not None:
+        assert limit % BLOCK == 0
+        assert done < limit < prompt
+        assert limit - done <= max(BLOCK, slice_, STEP)
+        done, limits = limit, limits + 1
+    assert limits <= prompt // BLOCK
+    assert is_long(prompt, 0) == (prompt > WHOLE)
 
 
 IDS = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40).map(

@@ -28,6 +28,7 @@ from ai_core.engine.backends.openvino.marking import InputIds, marked, plain
 from ai_core.engine.backends.openvino.nodes import Floats, conducted
 from ai_core.engine.backends.openvino.rows import Positions, Segment, Unreadable, read_batch
 from ai_core.engine.backends.openvino.running import Running
+from ai_core.engine.backends.openvino.slices import Sizes, is_long, next_limit
 from ai_core.engine.backends.port import (
     BackendStats,
     Capabilities,
@@ -44,12 +45,9 @@ class OpenVinoBackend:
     """See ``backends.port.Backend`` for the contract.
 
     Args:
-        pipeline: over a prepared graph (``graph.prepare``), with a cache of ``kv_cells`` tokens.
-        vocabulary: tokens that the model has logits for.
+        pipeline: over a prepared graph (``graph.prepare``), with a cache of this size.
+        sizes: of the model and its cache.
         ends: tokens that end an answer.
-        context_length: most tokens in one sequence.
-        max_sequences: how many may run at once.
-        kv_cells: tokens that the cache has room for.
         linears: what of the graph can be adapted, by number: its name, and what goes in and comes out.
         adapters: those that sequences may name from the start.
     """
@@ -57,22 +55,16 @@ class OpenVinoBackend:
     def __init__(
         self,
         pipeline: genai.ContinuousBatchingPipeline,
+        sizes: Sizes,
         *,
-        vocabulary: int,
         ends: frozenset[int],
-        context_length: int,
-        max_sequences: int,
-        kv_cells: int,
         linears: Mapping[str, tuple[int, int]] = MappingProxyType({}),
         adapters: Iterable[AdapterFile] = (),
     ) -> None:
         self._pipeline: genai.ContinuousBatchingPipeline | None = pipeline
-        self._vocabulary = vocabulary
+        self._sizes = sizes
         self._ends = ends
-        self._context_length = context_length
-        self._max_sequences = max_sequences
-        self._blocks = kv_cells // BLOCK
-        self._held = HeldPrefixes(self._blocks)
+        self._held = HeldPrefixes(sizes.blocks)
         self._sequences: dict[int, Running] = {}
         self._request_ids = itertools.count(1)
         self._segments: list[Segment] = []
@@ -89,10 +81,10 @@ class OpenVinoBackend:
             name="OpenVINO",
             prefix="any",
             reports_prefix=True,
-            context_length=self._context_length,
-            max_sequences=self._max_sequences,
-            kv_cells=self._blocks * BLOCK,
-            vocabulary=self._vocabulary,
+            context_length=self._sizes.context_length,
+            max_sequences=self._sizes.max_sequences,
+            kv_cells=self._sizes.blocks * BLOCK,
+            vocabulary=self._sizes.vocabulary,
             missing=frozenset[Feature]() if self.adapters else frozenset[Feature]({"adapter"}),
             adapters=self.adapters.names() if self.adapters else (),
         )
@@ -104,24 +96,33 @@ class OpenVinoBackend:
         chooser = None if is_plain_greedy(sequence) else Chooser(sequence, self._ends)
         if sequence.adapter and self.adapters is not None:
             self.adapters.prepare(sequence.adapter)
-        ids = marked(sequence.prompt, self._marks(sequence.namespace), self._vocabulary)
-        config = self._generation_config(sequence)
-        handle = self._running_pipeline.add_request(next(self._request_ids), ov.Tensor(ids), config)
-        self._sequences[sequence.id] = Running(sequence, handle, chooser)
-        return self.count(sequence.prompt, sequence.namespace)
+        ids = marked(sequence.prompt, self._marks(sequence.namespace), self._sizes.vocabulary)
+        running = Running(sequence, ids, chooser, sequence.priority)
+        self._sequences[sequence.id] = running
+        held = self.count(sequence.prompt, sequence.namespace)
+        if is_long(len(sequence.prompt), held):
+            running.limit = held
+        else:
+            self._give(running, None)
+        return held
 
     def prioritise(self, sequence_id: int, priority: int) -> None:
-        """The pipeline knows no priorities: whoever was submitted first is computed first."""
+        """Decides whose slice comes next. Otherwise, who was submitted first is computed first."""
+        running = self._sequences.get(sequence_id)
+        if running is not None:
+            running.priority = max(running.priority, priority)
 
     def cancel(self, sequence_id: int) -> None:
         running = self._sequences.get(sequence_id)
         if running is not None:
             self._end(running)
-            running.handle.cancel()
+            if running.handle is not None:
+                running.handle.cancel()
 
     def step(self) -> StepResult:
         result = StepResult()
         self._segments = []
+        self._give_next_slice()
         with conducted(self):
             self._running_pipeline.step()
         for segment in self._segments:
@@ -135,14 +136,14 @@ class OpenVinoBackend:
 
     def stats(self) -> BackendStats:
         running = len(self._sequences)
-        wanted = sum(-(-(one.known + 1 - one.reused) // BLOCK) for one in self._sequences.values())
-        cached = max(0, min(len(self._held), self._blocks - wanted))
+        wanted = sum(-(-(one.length + 1 - one.reused) // BLOCK) for one in self._sequences.values())
+        cached = max(0, min(len(self._held), self._sizes.blocks - wanted))
         # Whoever comes when the cache is full would only push somebody out, to be computed again.
-        free = self._max_sequences - running if wanted < self._blocks else 0
+        free = self._sizes.max_sequences - running if wanted < self._sizes.blocks else 0
         return BackendStats(
             running=running,
             free_sequences=free,
-            kv_cells_used=min(self._blocks, wanted + cached) * BLOCK,
+            kv_cells_used=min(self._sizes.blocks, wanted + cached) * BLOCK,
             kv_cells_cached=cached * BLOCK,
         )
 
@@ -156,12 +157,33 @@ class OpenVinoBackend:
         assert self._pipeline is not None, "used after close"
         return self._pipeline
 
-    def _generation_config(self, sequence: Sequence) -> genai.GenerationConfig:
+    def _give_next_slice(self) -> None:
+        """A long prompt is given to the pipeline in slices, one at a time for all: what was computed of it
+        before, the cache has. Small ones while somebody is being answered, as large as a step else."""
+        alive = list(self._sequences.values())
+        waiting = [one for one in alive if one.handle is None]
+        if not waiting or any(one.limit is not None and one.handle is not None for one in alive):
+            return
+        running = max(waiting, key=lambda one: one.priority)
+        others = any(one.limit is None for one in alive)
+        done = max(running.next or 0, running.limit or 0)
+        self._give(running, next_limit(len(running.sequence.prompt), done, self._sizes.slice, others=others))
+
+    def _give(self, running: Running, limit: int | None) -> None:
+        """Let the pipeline compute a sequence, or its prompt up to a limit."""
+        running.limit = limit
+        config = self._generation_config(running.sequence, limit)
+        ids = ov.Tensor(np.ascontiguousarray(running.ids[:, :limit]))
+        running.handle = self._running_pipeline.add_request(next(self._request_ids), ids, config)
+        # Whoever was given last comes last in a batch.
+        self._sequences[running.id] = self._sequences.pop(running.id)
+
+    def _generation_config(self, sequence: Sequence, limit: int | None) -> genai.GenerationConfig:
         config = genai.GenerationConfig()
-        config.max_new_tokens = sequence.max_tokens
-        config.ignore_eos = sequence.sampling.ignore_eos
+        config.max_new_tokens = sequence.max_tokens if limit is None else 1
+        config.ignore_eos = sequence.sampling.ignore_eos or limit is not None
         # Without a token that ends, one that no model says: the pipeline wants one.
-        ends = self._ends or frozenset({self._vocabulary})
+        ends = self._ends or frozenset({self._sizes.vocabulary})
         config.eos_token_id = min(ends)
         config.stop_token_ids = set(ends)
         return config
@@ -175,7 +197,7 @@ class OpenVinoBackend:
         chosen: dict[int, int] = {}
         for row, running in enumerate(sampled):
             running.chosen = None
-            if running.chooser is None or running.chooser.leaves_it(logits[row]):
+            if running.limit is not None or running.chooser is None or running.chooser.leaves_it(logits[row]):
                 continue
             try:
                 running.chosen, running.chances = running.chooser.choose(logits[row])
@@ -204,9 +226,10 @@ class OpenVinoBackend:
     def _read(self, ids: InputIds, positions: Positions) -> None:
         """Find out what the batch consists of; once in each step."""
         if not self._segments:
-            tokens = plain(ids, self._vocabulary)
+            tokens = plain(ids, self._sizes.vocabulary)
             self.computed_tokens += len(tokens)
-            self._segments = read_batch(tokens, positions, self._sequences.values())
+            given = [running for running in self._sequences.values() if running.handle is not None]
+            self._segments = read_batch(tokens, positions, given)
 
     def _marks(self, namespace: str) -> str:
         return f"{self._epoch}\0{namespace}"
@@ -232,6 +255,11 @@ class OpenVinoBackend:
             result.lost_grammar.append((running.id, running.lost))
             self.cancel(running.id)
             return
+        if running.handle is None:
+            return
+        if running.limit is not None:
+            self._after_slice(running, result)
+            return
         while running.handle.can_read():
             for output in running.handle.read().values():
                 for token in output.generated_ids:
@@ -239,6 +267,14 @@ class OpenVinoBackend:
             if running.id not in self._sequences:
                 return
         if running.handle.get_status() != genai.GenerationStatus.RUNNING:
+            self._ended(running, result)
+
+    def _after_slice(self, running: Running, result: StepResult) -> None:
+        """The token behind a slice is none of the answer; the cache has the slice when it is there."""
+        status = running.handle.get_status()
+        if status == genai.GenerationStatus.FINISHED:
+            running.handle = None
+        elif status != genai.GenerationStatus.RUNNING:
             self._ended(running, result)
 
     def _token(self, running: Running, token: int, result: StepResult) -> None:
@@ -256,7 +292,7 @@ class OpenVinoBackend:
         if sequence.constraint is not None and sequence.constraint.complete:
             result.finished.append((running.id, "stop"))
             self.cancel(running.id)
-        elif len(running.generated) >= sequence.max_tokens or running.known >= self._context_length:
+        elif len(running.generated) >= sequence.max_tokens or running.length >= self._sizes.context_length:
             result.finished.append((running.id, "length"))
             self.cancel(running.id)
 
@@ -269,5 +305,5 @@ class OpenVinoBackend:
         """Whatever the reason: its computed tokens stay as a cached prefix."""
         del self._sequences[running.id]
         if running.next is not None:
-            computed = running.tokens(0, min(running.next, running.known))
+            computed = running.tokens(0, min(running.next, running.length))
             self._held.computed(self._marks(running.sequence.namespace), computed)

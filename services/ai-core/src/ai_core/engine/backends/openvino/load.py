@@ -25,16 +25,13 @@ from ai_core.engine.backends.openvino.lora import Lora
 from ai_core.engine.backends.openvino.prepare import LINEARS_FILE, MODEL_FILE
 from ai_core.engine.backends.openvino.prepared import prepared
 from ai_core.engine.backends.openvino.shapes import WEIGHTS, unsupported
+from ai_core.engine.backends.openvino.slices import SLICE, STEP, Sizes
 from ai_core.engine.backends.openvino.steering import Steering
 from ai_core.engine.messages import EngineConfig
 
 DEFAULT_CONTEXT = 8_192
 """Longest context that is taken unasked."""
 DEFAULT_CELLS_PER_SEQUENCE = 1_024
-DEFAULT_CHUNK = 32
-"""Tokens in a step, those of running streams among them. OpenVINO takes it when a model is loaded: with 32,
-streams feel a long prompt at three to four times their own step, with 64 at six times; a prompt alone is
-read at three quarters of the rate that 256 would give."""
 _CONVERTED, _PREPARED = 0.8, 0.9
 """Shares of a first load's progress after which the model is converted, and prepared."""
 
@@ -80,13 +77,11 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         on_progress(_PREPARED)
         pipeline, vocabulary = _compile(folder, config, cells)
         linears = _linears(folder)
+    sizes = Sizes(vocabulary, min(length, cells), config.max_sequences, cells, config.prefill_chunk or SLICE)
     backend = OpenVinoBackend(
         pipeline,
-        vocabulary=vocabulary,
+        sizes,
         ends=frozenset(token for token in source.vocabulary.end_tokens if token < vocabulary),
-        context_length=min(length, cells),
-        max_sequences=config.max_sequences,
-        kv_cells=cells,
         linears=linears,
         adapters=config.adapters,
     )
@@ -168,7 +163,7 @@ def _compile(folder: Path, config: EngineConfig, cells: int) -> tuple[genai.Cont
     scheduler = genai.SchedulerConfig()
     scheduler.num_kv_blocks = cells // BLOCK
     scheduler.max_num_seqs = config.max_sequences
-    scheduler.max_num_batched_tokens = max(config.prefill_chunk or DEFAULT_CHUNK, config.max_sequences)
+    scheduler.max_num_batched_tokens = max(STEP, config.max_sequences)
     scheduler.dynamic_split_fuse = True
     scheduler.enable_prefix_caching = True
     properties: dict[str, object] = {

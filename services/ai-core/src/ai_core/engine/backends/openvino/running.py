@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ai_core.engine.backends.openvino.choosing import Chooser
+from ai_core.engine.backends.openvino.marking import InputIds
 from ai_core.engine.backends.port import Chances, Sequence
 from ai_core.engine.tokens import Tokens
 
@@ -17,10 +18,15 @@ class Running:
     """From submission to the last token. Implements :class:`.rows.Known`."""
 
     sequence: Sequence
-    handle: Any
-    """OpenVINO's, of the request."""
+    ids: InputIds
+    """The prompt as OpenVINO gets it."""
     chooser: Chooser | None
     """None: plain greedy; OpenVINO chooses by itself."""
+    priority: int
+    handle: Any = None
+    """OpenVINO's, of the request that is under way; None: the next slice of the prompt waits for its turn."""
+    limit: int | None = None
+    """How much of a long prompt OpenVINO has been given so far; None: all of it."""
     next: int | None = None
     reused: int = 0
     """Blocks' tokens that it found in the cache."""
@@ -36,8 +42,14 @@ class Running:
         return self.sequence.id
 
     @property
-    def known(self) -> int:
+    def length(self) -> int:
+        """Tokens of the prompt and of the answer so far."""
         return len(self.sequence.prompt) + len(self.generated)
+
+    @property
+    def known(self) -> int:
+        """The same, as far as OpenVINO was given it."""
+        return self.length if self.limit is None else self.limit
 
     def token(self, position: int) -> int:
         """A known token."""
