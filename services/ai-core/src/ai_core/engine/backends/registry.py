@@ -42,7 +42,13 @@ def _openvino(config: EngineConfig, on_progress: Callable[[float], None]) -> Loa
     return load(config, on_progress)
 
 
+def _refuse_embeddings(config: EngineConfig) -> None:
+    if config.kind == "embedding":
+        raise CannotLoad("embedding models are served from GGUF files only; this one has another format")
+
+
 def _transformers(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    _refuse_embeddings(config)
     with _optional("make transformers"):
         from ai_core.engine.backends.hf_vocabulary import vocabulary_of
         from ai_core.engine.backends.transformers.folder import open_folder
@@ -56,6 +62,7 @@ def _transformers(config: EngineConfig, on_progress: Callable[[float], None]) ->
 
 
 def _onnxruntime(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
+    _refuse_embeddings(config)
     with _optional("make onnx"):
         from ai_core.engine.backends.onnxruntime.load import load
 
