@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lora_adapters import write_gguf_adapter
 
 from ai_core.engine.backends.llama_cpp.kernels import LIBRARY
 
@@ -175,20 +176,26 @@ def half(numbers: Floats, bf16: bool) -> tuple[bytes, Floats]:
 
 PROGRAM = """
 import json, sys
+from ai_core.engine.backends.llama_cpp.adapters import LoraAdapters
 from ai_core.engine.backends.llama_cpp.batch import RowBatch
 from ai_core.engine.backends.llama_cpp.context import Context, ContextSettings
 from ai_core.engine.backends.llama_cpp.kernels import load_kernels
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model
+from ai_core.engine.messages import AdapterFile
 from pathlib import Path
 import numpy as np
 
-path, kernels, kv_type = sys.argv[1:]
+path, kernels, kv_type, adapter = sys.argv[1:]
 forward_llama_logs("warning")
 assert kernels == "ggml" or load_kernels()
 model = Model(Path(path), lambda _: None)
 context = Context(model, ContextSettings(kv_cells=1024, sequence_ids=8, threads=2, kv_type=kv_type))
 batch, said = RowBatch(512), []
+if adapter:
+    adapters = LoraAdapters(model, context, lambda _: None)
+    adapters.add(AdapterFile("it", adapter))
+    adapters.use("it")
 
 def step(decodes, prompt):
     batch.clear()
@@ -220,18 +227,40 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ensure(tmp_path_factory.mktemp("model") / "small.gguf", shape)
 
 
+def logits(model: Path, kernels: str, kv_type: str, adapter: str = "") -> npt.NDArray[np.float64]:
+    """Of prompts, shared prefixes, streams, and both in one call."""
+    command = [sys.executable, "-c", PROGRAM, str(model), kernels, kv_type, adapter]
+    return np.asarray(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
+
+
 @pytest.mark.parametrize("kv_type", ["f16", "bf16"])
 def test_llama_cpp_says_the_same_with_our_kernels_as_with_its_own(small_model: Path, kv_type: str) -> None:
-    """Prompts, shared prefixes, streams, and both in one call."""
     if not PROCESSOR_FITS:
         return
-
-    def logits(kernels: str) -> npt.NDArray[np.float64]:
-        command = [sys.executable, "-c", PROGRAM, str(small_model), kernels, kv_type]
-        return np.asarray(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
-
-    ours, theirs = logits("auto"), logits("ggml")
+    ours, theirs = (logits(small_model, kernels, kv_type) for kernels in ("auto", "ggml"))
     assert ours.shape == theirs.shape == (17, 1_000)
     # ggml rounds activations to 8 bits as we do, and attention to 16 bits where we do not.
     assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
     assert not np.array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("type_", ["F32", "F16", "Q8_0"])
+def test_a_lora_adapter_adds_the_same_beside_our_kernels(
+    small_model: Path, tmp_path: Path, type_: str
+) -> None:
+    """Its products are small and of any type; those of Q8_0 matrices with few columns are ours, too."""
+    if not PROCESSOR_FITS:
+        return
+    chance = np.random.default_rng(1)
+    matrices = {}
+    for layer in range(2):
+        for name, rows, columns in (("attn_q", 256, 256), ("attn_v", 128, 256), ("ffn_up", 544, 256)):
+            a = chance.standard_normal((8, columns)).astype(np.float32)
+            matrices[f"blk.{layer}.{name}.weight.lora_a"] = a
+            b = chance.standard_normal((rows, 8)).astype(np.float32) * 0.02
+            matrices[f"blk.{layer}.{name}.weight.lora_b"] = b.astype(np.float32)
+    adapter = str(write_gguf_adapter(tmp_path / "it.gguf", matrices, architecture="qwen2", a_type=type_))
+    plain = logits(small_model, "ggml", "f16")
+    ours, theirs = (logits(small_model, kernels, "f16", adapter) for kernels in ("auto", "ggml"))
+    assert np.abs(theirs - plain).max() > 0.1 * np.abs(plain).max()
+    assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()

@@ -82,14 +82,17 @@ def write_gguf_adapter(
     architecture: str = "qwen3",
     kind: str = "adapter",
     alpha: float = 4.0,
+    a_type: str = "F32",
 ) -> Path:
-    """A GGUF file with these tensors, as llama.cpp's own converter would name them."""
+    """A GGUF file with these tensors, as llama.cpp's own converter would name them; ``a_type``: of those
+    that come first in a product."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_type(kind)
     writer.add_string("adapter.type", "lora")
     writer.add_float32("adapter.lora.alpha", alpha)
     for name, matrix in matrices.items():
-        writer.add_tensor(name, matrix)
+        stored = gguf.GGMLQuantizationType[a_type if name.endswith("lora_a") else "F32"]
+        writer.add_tensor(name, gguf.quants.quantize(matrix, stored), raw_dtype=stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
