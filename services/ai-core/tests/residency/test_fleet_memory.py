@@ -14,13 +14,14 @@ import psutil
 import pytest
 
 from ai_core.catalog.models import ModelEntry
-from ai_core.engine.messages import EngineConfig, Sampling, Submit
+from ai_core.engine.messages import AdapterFile, EngineConfig, Sampling, Submit
 from ai_core.residency.fleet import Fleet
 from ai_core.residency.fleet_settings import FleetSettings
 from ai_core.residency.planning import Turns
 from ai_core.residency.spawn import EngineSpawner
 
 DEMO_MODEL = Path(__file__).resolve().parents[4] / "models/neo-demo/neo-demo.gguf"
+ADAPTER = DEMO_MODEL.with_name("adapters") / "lettre.gguf"
 CELLS = {"small": 4_096, "medium": 32_768, "large": 65_536}
 """One model's weights with caches of 8, 67 and 134 MB."""
 SEED = 20_261_121
@@ -35,10 +36,10 @@ def make_fleet(spawner: EngineSpawner, budget: int = 0, keep_alive: float = -1.0
     return fleet
 
 
-async def ask(fleet: Fleet, name: str, prompt: str = "Bonjour", tokens: int = 8) -> str:
+async def ask(fleet: Fleet, name: str, adapter: str = "") -> str:
     greedy = Sampling(temperature=0)
     answer = await fleet.engine(name).submit(
-        Submit(id=0, prompt=prompt, sampling=greedy, max_tokens=tokens, timeout=120.0)
+        Submit(id=0, prompt="Bonjour", sampling=greedy, max_tokens=8, timeout=120.0, adapter=adapter)
     )
     return "".join([event.text async for event in answer])
 
@@ -153,3 +154,17 @@ async def test_a_model_that_rests_gives_its_cache_back_and_answers_as_before(spa
     await fleet.close()
     assert rested
     assert held < loaded - 100_000_000
+
+
+async def test_who_answers_with_an_adapter_answers_with_it_after_a_rest(spawner: EngineSpawner) -> None:
+    fleet = Fleet(spawner, FleetSettings())
+    adapter = AdapterFile("lettre", str(ADAPTER))
+    config = EngineConfig(model_path=str(DEMO_MODEL), kv_cells=4_096, threads=1, adapters=[adapter])
+    engine = fleet.add(ModelEntry("demo", DEMO_MODEL), config)
+    before = [await ask(fleet, "demo", name) for name in ("lettre", "", "lettre")]
+    assert await engine.supervised.rest()
+    engine.supervised.apply_threads(2, 2)
+    after = [await ask(fleet, "demo", name) for name in ("lettre", "", "lettre")]
+    await fleet.close()
+    assert before == after
+    assert before[0] != before[1]
