@@ -164,7 +164,8 @@ class OpenVinoBackend:
         waiting = [one for one in alive if one.handle is None]
         if not waiting or any(one.limit is not None and one.handle is not None for one in alive):
             return
-        running = max(waiting, key=lambda one: one.priority)
+        # One prompt after the other: two that take turns would both be late.
+        running = max(waiting, key=lambda one: (one.priority, one.next or 0))
         others = any(one.limit is None for one in alive)
         done = max(running.next or 0, running.limit or 0)
         self._give(running, next_limit(len(running.sequence.prompt), done, self._sizes.slice, others=others))
