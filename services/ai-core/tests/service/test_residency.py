@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "one": demo,
         "two": demo | {"aliases": ["zwei"]},
         "bounded": demo | {"max_memory": "50MB"},
+        "fragile": demo | {"fallback": "one"},
         "broken": demo | {"path": str(broken), "fallback": "one"},
     }
     (folder / "models.json").write_text(json.dumps({"models": models, "default_model": "one"}))
@@ -183,6 +187,24 @@ def test_a_model_that_cannot_be_loaded_is_stood_in_for_by_name(server: Server) -
     assert refused.json()["error"]["code"] == "model_parked"
     assert int(refused.headers["retry-after"]) >= 1
     assert server.get("/api/v1/health").json()["status"] == "degraded"
+
+
+def test_a_model_whose_engine_dies_again_and_again_is_stood_in_for_and_others_answer_on(
+    server: Server,
+) -> None:
+    assert server.say("Bonjour", model="fragile", max_tokens=4)["model"] == "fragile"
+
+    def parked_by_another_kill() -> bool:
+        if state_of(server, "fragile") == "ready":
+            # It may just have ended.
+            with contextlib.suppress(AssertionError, ProcessLookupError):
+                os.kill(server.engine_pid(), signal.SIGKILL)
+        return state_of(server, "fragile") == "parked"
+
+    wait_until(parked_by_another_kill, "the model is parked")
+    assert server.metric("neo_engine_restarts_total", model="fragile", reason="killed") == 5
+    assert server.say("Bonjour", model="fragile", max_tokens=4)["model"] == "one"
+    assert server.say("Bonjour", model="two", max_tokens=4)["model"] == "two"
 
 
 def test_what_is_no_model_is_told_so_and_keys_need_the_scope(server: Server) -> None:
