@@ -150,7 +150,8 @@ def test_slices_are_whole_blocks_and_lead_to_the_end(
         assert limit - done <= max(BLOCK, slice_, STEP)
         done, limits = limit, limits + 1
     assert limits <= prompt // BLOCK
-    assert is_long(prompt, 0) == (prompt > WHOLE)
+    assert is_long(prompt, 0, 32) == (prompt > WHOLE)
+    assert not is_long(prompt, 0, 0)
 
 
 IDS = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40).map(

@@ -100,7 +100,7 @@ class OpenVinoBackend:
         running = Running(sequence, ids, chooser, sequence.priority)
         self._sequences[sequence.id] = running
         held = self.count(sequence.prompt, sequence.namespace)
-        if is_long(len(sequence.prompt), held):
+        if is_long(len(sequence.prompt), held, self._sizes.slice):
             running.limit = held
         else:
             self._give(running, None)

@@ -77,7 +77,10 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         on_progress(_PREPARED)
         pipeline, vocabulary = _compile(folder, config, cells)
         linears = _linears(folder)
-    sizes = Sizes(vocabulary, min(length, cells), config.max_sequences, cells, config.prefill_chunk or SLICE)
+    # Slices of one prompt after the other find in the cache what those before had in common: without them,
+    # it shows what it costs that all compute the same at once.
+    slice_ = (config.prefill_chunk or SLICE) if config.coalescing else 0
+    sizes = Sizes(vocabulary, min(length, cells), config.max_sequences, cells, slice_)
     backend = OpenVinoBackend(
         pipeline,
         sizes,

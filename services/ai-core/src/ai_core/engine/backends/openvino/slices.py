@@ -35,6 +35,7 @@ class Sizes:
     kv_cells: int
     """What the cache has room for."""
     slice: int = SLICE
+    """Of a long prompt, in a step beside others; 0: prompts are given as they are, all at once."""
 
     @property
     def blocks(self) -> int:
@@ -42,9 +43,9 @@ class Sizes:
         return self.kv_cells // BLOCK
 
 
-def is_long(prompt: int, held: int) -> bool:
+def is_long(prompt: int, held: int, slice_: int) -> bool:
     """Whether a prompt of so many tokens, of which the cache has some, is given in slices."""
-    return prompt - held > WHOLE
+    return slice_ > 0 and prompt - held > WHOLE
 
 
 def next_limit(prompt: int, done: int, slice_: int, *, others: bool) -> int | None:
