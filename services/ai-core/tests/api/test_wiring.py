@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ai_core.app import catalog_of, engine_config, planner
 from ai_core.catalog.engine_choice import EngineDecision
 from ai_core.catalog.facts import FileFacts
 from ai_core.catalog.models import AdapterEntry, ModelEntry
 from ai_core.catalog.plan import ModelPlan
 from ai_core.config import Settings
 from ai_core.engine.messages import AdapterFile
+from ai_core.model_wiring import catalog_of, engine_config, planner
 
 
 def planned(entry: ModelEntry) -> ModelPlan:

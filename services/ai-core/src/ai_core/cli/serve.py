@@ -19,6 +19,7 @@ from ai_core.cli.terminal import ENV_FILE, complain, local_url
 from ai_core.config import Settings
 from ai_core.errors import StorageUnavailable
 from ai_core.inference.content_filter.current import ContentFilter, ContentFilterError
+from ai_core.model_wiring import catalog_of
 from servicekit import logging
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError
@@ -28,7 +29,7 @@ def run() -> int:
     """Serve until a signal; 2 when the settings do not allow it."""
     try:
         settings = Settings.load(os.environ, ENV_FILE)
-        catalog = app.catalog_of(settings)
+        catalog = catalog_of(settings)
         content_filter = app.content_filter_of(settings)
         listener = listen(settings.api_host, settings.api_port)
     except (SettingsError, ContentFilterError) as error:

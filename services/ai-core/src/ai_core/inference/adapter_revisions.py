@@ -31,4 +31,3 @@ class AdapterRevisions:
     async def _revision(self, file: AdapterFile, engine: Engine) -> str:
         revision = self._known.setdefault((engine, file.path), Revision(Path(file.path)))
         return f"{await revision.current(engine.ready)}{file.scale!r}"
-

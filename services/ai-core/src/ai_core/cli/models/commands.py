@@ -7,7 +7,6 @@ import asyncio
 import os
 import signal
 
-from ai_core.app import catalog_of
 from ai_core.catalog.models import Catalog, CatalogError
 from ai_core.cli import chat
 from ai_core.cli.models import listing, pulling, quantizing, removing, verifying
@@ -16,6 +15,7 @@ from ai_core.cli.models.workplace import Workplace
 from ai_core.cli.terminal import ENV_FILE, complain, local_url
 from ai_core.config import Settings
 from ai_core.errors import NeoError
+from ai_core.model_wiring import catalog_of
 from servicekit.settings import SettingsError
 
 EXIT_REFUSED = 1

@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ai_core.app import planner
 from ai_core.catalog.hub.sizes import in_words
 from ai_core.catalog.plan import ModelPlan
 from ai_core.cli.models.workplace import Workplace
+from ai_core.model_wiring import planner
 
 NOTHING = "–"
 

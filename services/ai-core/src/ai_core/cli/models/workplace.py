@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ai_core.app import fleet_settings
 from ai_core.catalog.hub.orders import Terms
 from ai_core.catalog.hub.terms import terms_of
 from ai_core.catalog.models import Catalog
 from ai_core.cli.models.server import RunningServer
 from ai_core.config import Settings
 from ai_core.errors import ModelNotFound
+from ai_core.model_wiring import fleet_settings
 
 
 @dataclass(frozen=True, slots=True)
