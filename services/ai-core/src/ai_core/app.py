@@ -46,7 +46,7 @@ from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.served import ServedEngine
 from ai_core.inference.served_models import Reloader, ServedModels, begin_to_load, reload_or_log
 from ai_core.inference.service import Equipment, Inference, Limits
-from ai_core.model_wiring import engine_config, fleet_settings, planner, put_remote
+from ai_core.model_wiring import catalog_of, engine_config, fleet_settings, planner, put_remote
 from ai_core.residency.fleet import Fleet
 from ai_core.residency.metrics import FleetCollector
 from ai_core.residency.shrinker import DiskShrinker
