@@ -24,12 +24,6 @@ FRENCH = [question for question in QUESTIONS if "?" in question and not question
 ADAPTERS = "/api/v1/models/neo-demo/adapters"
 
 
-def write_models(folder: Path, **models: Any) -> Path:
-    path = folder / "models.json"
-    path.write_text(json.dumps({"models": models, "default_model": "neo-demo"}))
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the operator has: the model, good adapters and bad ones, and secrets beside them."""
@@ -62,10 +56,16 @@ def server(folder: Path) -> Iterator[Server]:
 @contextmanager
 def serving(folder: Path, **adapters: str) -> Iterator[Server]:
     entry = {"type": "gguf", "engine": "llama.cpp", "path": "neo-demo.gguf", "adapters": adapters}
-    path = write_models(folder, **{"neo-demo": entry})
-    with running(
-        MODEL_PATH="", MODEL_NAME="", MODEL_CONFIG_PATH=str(path), MODEL_CACHE_DIR=str(folder / "models")
-    ) as server:
+    with serving_entry(folder, entry) as server:
+        yield server
+
+
+@contextmanager
+def serving_entry(folder: Path, entry: dict[str, Any], **settings: str) -> Iterator[Server]:
+    path = folder / "models.json"
+    path.write_text(json.dumps({"models": {"neo-demo": entry}, "default_model": "neo-demo"}))
+    files = {"MODEL_CONFIG_PATH": str(path), "MODEL_CACHE_DIR": str(folder / "models")}
+    with running(MODEL_PATH="", MODEL_NAME="", **files, **settings) as server:
         yield server
 
 
@@ -297,26 +297,23 @@ def test_only_keys_that_may_change_models_change_adapters(server: Server) -> Non
         assert (response.status_code, error(response)["code"]) == (403, "insufficient_scope")
 
 
-# --- the same adapter in the other format ---------------------------------------------------------
+# --- the same adapter in other engines ------------------------------------------------------------
 
 
-def test_safetensors_answer_by_letter_too(folder: Path) -> None:
-    """The engines whose capabilities name adapters are llama.cpp's, above, and transformers'."""
-    with demo_recipe() as to_transformers:
-        to_transformers(DEMO_MODEL, folder / "models/twin")
-    entry = {
-        "type": "transformers",
-        "engine": "transformers",
-        "path": "twin",
-        "adapters": {"lettre": "lettre"},
-    }
-    path = write_models(folder, **{"neo-demo": entry})
-    with running(
-        MODEL_PATH="", MODEL_NAME="", MODEL_CONFIG_PATH=str(path), MODEL_CACHE_DIR=str(folder / "models")
-    ) as twin:
+@pytest.mark.parametrize("engine", ["transformers", "openvino"])
+def test_other_engines_answer_by_letter_too(folder: Path, engine: str) -> None:
+    """Those whose capabilities name adapters; llama.cpp is asked above."""
+    path = "neo-demo.gguf"
+    if engine == "transformers":
+        path = "twin"
+        with demo_recipe() as to_transformers:
+            to_transformers(DEMO_MODEL, folder / "models" / path)
+    form = "gguf" if engine == "openvino" else "transformers"
+    entry = {"type": form, "engine": engine, "path": path, "adapters": {"lettre": "lettre"}}
+    with serving_entry(folder, entry, ENGINE_PRECISION="f32") as other:
         for question in FRENCH[:2]:
-            plain = twin.say(question)["response"]
+            plain = other.say(question)["response"]
             assert not letter(plain)
-            assert twin.say(question, adapter="lettre")["response"] == (
+            assert other.say(question, adapter="lettre")["response"] == (
                 f"{SALUTATION}\n\n{plain}\n\nJe vous prie d'agréer, Madame, Monsieur, {CLOSING}"
             )
