@@ -12,7 +12,7 @@ from ai_core_service import Server, Start, running
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server that many tests share; they leave it as they found it."""
-    with running() as server:
+    with running(ADAPTER_FOLDERS="models/neo-demo/adapters") as server:
         yield server
 
 

@@ -44,6 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (models / "notes.gguf").write_text("no adapter")
     shutil.copytree(LETTERS, folder / "secrets")
     (models / "way-out").symlink_to(folder / "secrets")
+    (models / "circle").symlink_to(models / "circle")
     return folder
 
 
@@ -247,6 +248,8 @@ def test_adapters_outlive_the_engine_that_loaded_them(server: Server) -> None:
         ("empty.gguf", "neither a GGUF file nor"),
         ("notes.gguf", "neither a GGUF file nor"),
         ("missing.gguf", "No such file"),
+        ("circle", "leads nowhere"),
+        ("x" * 300, "leads nowhere"),
         ("short.gguf", "cut short"),
         ("neo-demo.gguf", "no LoRA adapter"),
         ("llama.gguf", "it is for 'llama' models, and this one is a 'qwen3'"),

@@ -39,20 +39,26 @@ class AdapterBody(JsonObject):
 
 
 def allowed_path(stated: str, folders: Sequence[Path]) -> Path:
-    """Where a path leads, links included; a relative one begins at the first folder.
+    """Where a path leads, links included; a relative one begins at the first folder that has it.
 
     Raises:
         Forbidden: that is in none of the folders. Whether there is something is not told.
+        InvalidRequest: it leads in a circle, or no file system takes it.
     """
     roots = [folder.resolve() for folder in folders]
-    path = (roots[0] / stated).resolve()
-    if not any(path.is_relative_to(root) for root in roots):
+    try:
+        places = [(root / stated).resolve() for root in roots]
+        allowed = [place for place in places if any(place.is_relative_to(root) for root in roots)]
+        found = [place for place in allowed if place.exists()]
+    except (OSError, RuntimeError) as error:
+        raise InvalidRequest("'path' leads nowhere.", code="unusable_adapter", parameter="path") from error
+    if not allowed:
         raise Forbidden(
             "Adapters are loaded from MODEL_CACHE_DIR and the folders in ADAPTER_FOLDERS only.",
             code="path_not_allowed",
             parameter="path",
         )
-    return path
+    return (found or allowed)[0]
 
 
 def check_adapter_files(path: Path) -> None:

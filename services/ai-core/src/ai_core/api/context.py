@@ -71,7 +71,7 @@ class ApiContext:
     tracing: Tracing | None = None
     """None: nobody wants traces."""
     adapter_folders: Sequence[Path] = (Path("var/models"),)
-    """Where adapters may be loaded from over HTTP; relative paths begin at the first."""
+    """Where adapters may be loaded from over HTTP; relative paths begin at the first that has them."""
     version: str
     started_at: float = field(default_factory=time.time)
     """Seconds since 1970."""

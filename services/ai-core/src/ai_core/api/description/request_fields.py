@@ -192,7 +192,7 @@ KEYS: dict[str, FieldText] = {
     ),
     "AdapterBody.name": ("What requests call it.", "lettre"),
     "AdapterBody.path": (
-        "A GGUF file or a folder of PEFT's; a relative path begins in MODEL_CACHE_DIR.",
+        "A GGUF file or a folder of PEFT's; a relative path begins in MODEL_CACHE_DIR or ADAPTER_FOLDERS.",
         "adapters/lettre.gguf",
     ),
     "AdapterBody.scale": ("How strongly it counts; 1 if left out.", 1.0),
