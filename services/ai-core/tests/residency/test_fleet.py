@@ -187,13 +187,9 @@ async def test_alternating_requests_for_two_models_that_do_not_fit_together_are_
         for turn in range(10):
             assert await fleet.ask("ab"[(number + turn) % 2], "x", patience=60.0) == "x"
 
-    began = time.monotonic()
     await asyncio.gather(*(visitor(number) for number in range(8)))
-    took = time.monotonic() - began
     loads = sum(fleet.metrics.loads.labels(name, "ready")._value.get() for name in "ab")
     assert 2 <= loads <= 20, f"80 requests took {loads} loads"
-    # A turn lasts at least as long as its load took, and 0.3 s; who waits has waited for few of them.
-    assert loads <= 2 + took / 0.3
     families = {family.name: family for family in fleet.metrics.families()}
     switches = [s.value for s in families["neo_model_switch_seconds"].samples if s.name.endswith("_count")]
     assert sum(switches) >= loads - 2
@@ -377,16 +373,20 @@ async def test_a_parked_model_that_is_configured_anew_is_tried_at_once(make_flee
     assert await fleet.ask("a") == "Bonjour"
 
 
-async def test_the_cores_are_shared_among_those_who_compute(make_fleet: MakeFleet, until: Until) -> None:
+async def test_the_cores_are_shared_among_those_who_compute(make_fleet: MakeFleet) -> None:
     fleet = make_fleet("a", "b", cores=4)
+
+    async def comes_to(threads: str) -> None:
+        async with asyncio.timeout(60):
+            while await fleet.ask("a", "threads") != threads:
+                pass
+
     await fleet.ask("a")
-    assert await fleet.ask("a", "threads") == "4/4"
+    await comes_to("4/4")
     working = await fleet.begin("b", "hold 3")
-    assert await fleet.ask("a", "threads") == "2/2"
+    await comes_to("2/2")
     working.cancel()
-    await until(lambda: fleet.engine("b").users == 0)
-    await asyncio.sleep(0)
-    assert await fleet.ask("a", "threads") == "4/4"
+    await comes_to("4/4")
 
 
 async def test_whoever_leaves_while_waiting_for_room_leaves_nothing_behind(make_fleet: MakeFleet) -> None:
