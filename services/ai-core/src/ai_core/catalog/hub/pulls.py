@@ -77,16 +77,18 @@ class Pulls:
         pull = self._running.get(key) or self._start(key, order)
         pull.followers += 1
         try:
-            if pull.planned is not None and pull.newest is not pull.planned:
-                yield pull.planned
-            seen = 0
+            seen, knows_the_plan = 0, False
             while True:
                 if pull.number == seen:
                     await pull.changed.wait()
-                seen = pull.number
-                assert pull.newest is not None
-                yield pull.newest
-                if isinstance(pull.newest, Final):
+                seen, newest, plan = pull.number, pull.newest, pull.planned
+                if not knows_the_plan and plan is not None and plan is not newest:
+                    # It came and was overtaken before this follower had a turn.
+                    yield plan
+                knows_the_plan = plan is not None
+                assert newest is not None
+                yield newest
+                if isinstance(newest, Final):
                     return
         finally:
             pull.followers -= 1
