@@ -86,6 +86,7 @@ class World:
             self.at(self.now + LEAVING_SECONDS, partial(self._becomes, self.models[name], "absent"))
         held = sum(model.size for model in self.models.values() if model.phase != "absent")
         assert held <= BUDGET
+        assert plan.look_at is None or plan.look_at > self.now
         if plan.look_at is not None and not any(at <= plan.look_at for at, _, _ in self._events):
             self.at(plan.look_at, lambda: None)
 

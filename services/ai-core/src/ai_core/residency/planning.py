@@ -132,10 +132,9 @@ class Plan:
     look_at: float | None = None
     """When time alone will change the decision."""
 
-    def look_again(self, moment: float | None) -> None:
+    def look_again(self, moment: float) -> None:
         """At this moment at the latest."""
-        if moment is not None:
-            self.look_at = moment if self.look_at is None else min(self.look_at, moment)
+        self.look_at = moment if self.look_at is None else min(self.look_at, moment)
 
 
 def decide(models: Sequence[Standing], budget: int, turns: Turns, now: float) -> Plan:
@@ -183,8 +182,7 @@ class _Decision:
     def _due(self, moment: float | None) -> bool:
         if moment is None:
             return False
-        if moment > self._now:
-            self._plan.look_again(moment)
+        self._look_at(moment)
         return moment <= self._now
 
     def _shrink(self) -> None:
@@ -253,14 +251,20 @@ class _Decision:
             if self._turn_ends(other, model) <= self._now:
                 self._plan.closed.add(other.name)
             else:
-                self._plan.look_again(self._calm_at(other, model) if other.idle else None)
-                self._plan.look_again(self._turn_ends(other, model))
+                if other.idle:
+                    self._look_at(self._calm_at(other, model))
+                self._look_at(self._turn_ends(other, model))
         if all(self._may_go(other, model) for other in chosen):
             for other in chosen:
                 self._evict(other, Cause.ROOM)
             return
         self._spoken_for.update(other.name for other in chosen)
         self._later += sum(other.held for other in chosen)
+
+    def _look_at(self, moment: float) -> None:
+        """What is over already will not change the decision: looking at it again would never end."""
+        if moment > self._now:
+            self._plan.look_again(moment)
 
     def _may_go(self, other: Standing, model: Standing) -> bool:
         if other.users:
