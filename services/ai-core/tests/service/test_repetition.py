@@ -24,6 +24,10 @@ def generated(server: Server) -> float:
     return server.metric("neo_generated_tokens_total")
 
 
+def joins(server: Server) -> float:
+    return server.metric("neo_response_cache_requests_total", outcome="joined")
+
+
 def ask(server: Server, question: str, **options: Any) -> httpx.Response:
     response = server.post("/api/v1/chat", {"prompt": question, "temperature": 0, **options})
     assert response.status_code == 200, response.text
@@ -69,12 +73,12 @@ def test_the_one_who_asked_first_may_leave(server: Server) -> None:
     """The text is long enough that the others are still waiting when the first one is gone."""
     body = {"prompt": "Raconte.", "temperature": 0, "ignore_eos": True, "max_tokens": 400, "stream": True}
     alone = server.say("Raconte.", ignore_eos=True, max_tokens=400)["response"]
-    before = generated(server)
+    before, joined = generated(server), joins(server)
     with ThreadPoolExecutor(3) as pool:
         with server.stream(body) as events:
             next(events)
             others = [pool.submit(server.post, "/api/v1/chat", body) for _ in range(3)]
-            while server.metric("neo_response_cache_requests_total", outcome="joined") < 3:
+            while joins(server) < joined + 3:
                 next(events)
         assert {text_of(other.result()) for other in others} == {alone}
     assert generated(server) - before == 400
