@@ -17,7 +17,7 @@ from telegram_service.answering.delivering import Deliverer, Later
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.performing import Asked, Performer
 from telegram_service.answering.writing import Writer
-from telegram_service.dialogue.actions import Ask, AskAboutFile, AskAgain, Forget
+from telegram_service.dialogue.actions import AskAboutFile, AskAgain, Deed, Forget, Question
 from telegram_service.dialogue.decide import House, Standing, decide, language_for
 from telegram_service.dialogue.history import Turn
 from telegram_service.dialogue.incoming import Incoming, Said
@@ -133,7 +133,7 @@ class Handler:
         asked = Asked(person, incoming, language_for(standing, incoming))
         reply = _Reply()
         for action in decide(standing, incoming, self._policy.house):
-            if isinstance(action, Ask | AskAgain | AskAboutFile):
+            if isinstance(action, Question):
                 later = await self._ask(lane, entry, asked, action, attempts, reply)
                 if later is not None:
                     return later
@@ -147,9 +147,9 @@ class Handler:
         await lane.answer(entry, [tools.envelopes.close_answer(outgoing) for outgoing in reply.outgoing])
         return None
 
-    async def _perform(self, action: object, asked: Asked) -> list[Outgoing]:
+    async def _perform(self, deed: Deed, asked: Asked) -> list[Outgoing]:
         try:
-            return await self._tools.performer.perform(action, asked)  # type: ignore[arg-type]
+            return await self._tools.performer.perform(deed, asked)
         except MessengerError as error:
             # A button's hint, a changed keyboard: nothing that anybody waits for.
             _log.info("not shown", reason=type(error).__name__)
@@ -160,7 +160,7 @@ class Handler:
         lane: HeldLane,
         entry: Entry,
         asked: Asked,
-        action: Ask | AskAgain | AskAboutFile,
+        action: Question,
         attempts: int,
         reply: _Reply,
     ) -> Later | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.errors import AiCoreError
@@ -14,8 +15,8 @@ from servicekit.journal.ledger import Ledger
 from telegram_service.answering.writing import STOP
 from telegram_service.dialogue.actions import (
     Acknowledge,
-    Action,
     Ban,
+    Deed,
     Export,
     Forget,
     MarkReachable,
@@ -81,9 +82,9 @@ class Performer:
         self._clock = clock
         self._default_model = default_model
 
-    async def perform(self, action: Action, asked: Asked) -> list[Outgoing]:
+    async def perform(self, deed: Deed, asked: Asked) -> list[Outgoing]:
         """What is to be said about it. Raises StorageUnavailable, MessengerError."""
-        match action:
+        match deed:
             case Say(which, values, keyboard):
                 return asked.say(which, keyboard, **values)
             case Show(message_id, which, keyboard):
@@ -99,12 +100,16 @@ class Performer:
                 await self._people.ban(user_id, banned=banned)
                 return _plain(f"{user_id}: {'banned' if banned else 'let in'}")
             case _:
-                return await self._perform_further(action, asked)
+                return await self._perform_further(deed, asked)
         return []
 
-    async def _perform_further(self, action: Action, asked: Asked) -> list[Outgoing]:
+    async def _perform_further(
+        self,
+        deed: Switch | OfferModels | Status | Reset | Stop | Export | Forget | Stats,
+        asked: Asked,
+    ) -> list[Outgoing]:
         place = asked.incoming.place
-        match action:
+        match deed:
             case Stop():
                 await self._journal.signal(place.lane, STOP)
             case Reset():
@@ -122,7 +127,7 @@ class Performer:
             case Forget():
                 await self._forget(asked)
             case _:
-                raise NotImplementedError(type(action).__name__)
+                assert_never(deed)
         return []
 
     async def _switch(self, model: str, asked: Asked) -> list[Outgoing]:

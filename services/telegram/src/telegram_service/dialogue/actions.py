@@ -113,26 +113,18 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
-class Broadcast:
-    """Send a text to everybody, slowly."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class MarkReachable:
     """Remember whether this chat takes messages."""
 
     reachable: bool
 
 
-Action = (
+Question = Ask | AskAboutFile | AskAgain
+"""What the model answers."""
+Deed = (
     Say
     | Show
     | Acknowledge
-    | Ask
-    | AskAboutFile
-    | AskAgain
     | Save
     | Switch
     | OfferModels
@@ -143,6 +135,7 @@ Action = (
     | Forget
     | Stats
     | Ban
-    | Broadcast
     | MarkReachable
 )
+"""What the bot does by itself."""
+Action = Question | Deed

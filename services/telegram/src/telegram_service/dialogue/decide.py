@@ -12,7 +12,6 @@ from telegram_service.dialogue.actions import (
     AskAboutFile,
     AskAgain,
     Ban,
-    Broadcast,
     Export,
     Forget,
     MarkReachable,
@@ -112,7 +111,7 @@ def _commanded(standing: Standing, command: Commanded, language: Language, house
     }
     if command.name in simple:
         return simple[command.name]()
-    if command.name in {"stats", "ban", "unban", "broadcast"}:
+    if command.name in {"stats", "ban", "unban"}:
         return _administered(command) if standing.is_admin else [Say(Phrase.ADMINS_ONLY)]
     return [Say(Phrase.UNKNOWN_COMMAND)]
 
@@ -120,9 +119,7 @@ def _commanded(standing: Standing, command: Commanded, language: Language, house
 def _administered(command: Commanded) -> list[Action]:
     if command.name == "stats":
         return [Stats()]
-    if command.name == "broadcast" and command.argument:
-        return [Broadcast(command.argument)]
-    if command.name != "broadcast" and command.argument.isdecimal():
+    if command.argument.isdecimal():
         return [Ban(int(command.argument), command.name == "ban")]
     return [Say(Phrase.UNKNOWN_COMMAND)]
 

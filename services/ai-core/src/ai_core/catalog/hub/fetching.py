@@ -33,9 +33,7 @@ Result = TypeVar("Result")
 class Fetching:
     """One order. ``tell`` hears how it goes; nothing is told after a Completed or Failed."""
 
-    def __init__(
-        self, order: Order, hub: Hub, tell: Tell, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, order: Order, hub: Hub, tell: Tell) -> None:
         self._order = order
         self._hub = hub
         self._tell = tell
