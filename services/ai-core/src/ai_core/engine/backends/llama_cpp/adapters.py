@@ -8,6 +8,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as lib
 
 from ai_core.engine.backends.adapter_port import BadAdapter
+from ai_core.engine.backends.adapter_shelf import AdapterShelf
 from ai_core.engine.backends.llama_cpp.adapter_source import BaseModel, gguf_of
 from ai_core.engine.backends.llama_cpp.context import Context, LoraPointer
 from ai_core.engine.backends.llama_cpp.logs import errors_said
@@ -17,18 +18,16 @@ from ai_core.engine.messages import AdapterFile
 _SHOWN_REASON = 300
 
 
-class LoraAdapters:
+class LoraAdapters(AdapterShelf[LoraPointer]):
     """Implements ``backends.adapter_port.Adapters``."""
 
     def __init__(self, model: Model, context: Context, removed: Callable[[str], None]) -> None:
         """``removed`` is called with the name of an adapter that is gone."""
+        super().__init__()
         self._model = model
         self._context = context
         self._removed = removed
         self._converted: Path | None = None
-        self._files: dict[str, AdapterFile] = {}
-        self._loaded: dict[str, LoraPointer] = {}
-        self._broken: dict[str, str] = {}
         self._active = ""
 
     def offer(self, files: Iterable[AdapterFile], converted: Path | None = None) -> None:
@@ -40,32 +39,10 @@ class LoraAdapters:
         self._files.update((file.name, file) for file in files)
         self._converted = converted
 
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._files)
-
-    def prepare(self, name: str) -> None:
-        if name in self._loaded:
-            return
-        if name in self._broken:
-            raise BadAdapter(self._broken[name])
-        try:
-            self._loaded[name] = self._load(self._files[name])
-        except BadAdapter as error:
-            self._broken[name] = str(error)
-            raise
-
-    def add(self, file: AdapterFile) -> None:
-        if file.name in self._files:
-            raise BadAdapter(f"there is an adapter named '{file.name}' already; unload it first")
-        self._loaded[file.name] = self._load(file)
-        self._files[file.name] = file
-
     def remove(self, name: str) -> None:
-        del self._files[name]
-        self._broken.pop(name, None)
         if self._active == name:
             self.use("")
-        pointer = self._loaded.pop(name, None)
+        pointer = self._take_out(name)
         if pointer is not None:
             lib.llama_adapter_lora_free(pointer)
         self._removed(name)
@@ -85,19 +62,10 @@ class LoraAdapters:
         for name in list(self._files):
             self.remove(name)
 
-    def _load(self, file: AdapterFile) -> LoraPointer:
-        try:
-            with gguf_of(Path(file.path), _base_of(self._model), self._converted) as path:
-                return self._read(path)
-        except BadAdapter as error:
-            raise BadAdapter(f"the adapter '{file.name}' cannot be used: {error}") from error
-        except OSError as error:
-            reason = f"{error.filename or file.path}: {error.strerror or error}"
-            raise BadAdapter(f"the adapter '{file.name}' cannot be read ({reason})") from error
-
-    def _read(self, path: Path) -> LoraPointer:
-        with errors_said() as errors:
-            pointer: LoraPointer = lib.llama_adapter_lora_init(self._model.pointer, str(path).encode())
+    def _read(self, path: Path, scale: float) -> LoraPointer:
+        """Its scale counts when it is used."""
+        with gguf_of(path, _base_of(self._model), self._converted) as file, errors_said() as errors:
+            pointer: LoraPointer = lib.llama_adapter_lora_init(self._model.pointer, str(file).encode())
         # A null pointer is an object, too.
         if not pointer:
             reason = "; ".join(errors)[:_SHOWN_REASON] or "it does not fit the model"

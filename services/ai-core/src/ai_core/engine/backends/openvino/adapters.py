@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ai_core.engine.backends.adapter_port import BadAdapter
+from ai_core.engine.backends.adapter_shelf import AdapterShelf
 from ai_core.engine.backends.llama_cpp.peft_adapter import MATRICES, convert
 from ai_core.engine.messages import AdapterFile
 
@@ -26,7 +27,7 @@ _ORDER = "qwen2"
 _ALPHA = "adapter.lora.alpha"
 
 
-class OpenVinoAdapters:
+class OpenVinoAdapters(AdapterShelf[dict[str, Pair]]):
     """Implements ``backends.adapter_port.Adapters``.
 
     Args:
@@ -41,50 +42,17 @@ class OpenVinoAdapters:
         files: Iterable[AdapterFile],
         forget: Callable[[], None],
     ) -> None:
+        super().__init__(files)
         self._shapes = shapes
-        self._files = {file.name: file for file in files}
         self._forget = forget
-        self._loaded: dict[str, dict[str, Pair]] = {}
-        self._broken: dict[str, str] = {}
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._files)
-
-    def prepare(self, name: str) -> None:
-        if name in self._loaded:
-            return
-        if name in self._broken:
-            raise BadAdapter(self._broken[name])
-        try:
-            self._loaded[name] = self._load(self._files[name])
-        except BadAdapter as error:
-            self._broken[name] = str(error)
-            raise
-
-    def add(self, file: AdapterFile) -> None:
-        if file.name in self._files:
-            raise BadAdapter(f"there is an adapter named '{file.name}' already; unload it first")
-        self._loaded[file.name] = self._load(file)
-        self._files[file.name] = file
 
     def remove(self, name: str) -> None:
-        del self._files[name]
-        self._broken.pop(name, None)
-        self._loaded.pop(name, None)
+        self._take_out(name)
         self._forget()
 
     def pair(self, name: str, linear: str) -> Pair | None:
         """What an adapter adds to one product; None: nothing."""
         return self._loaded[name].get(linear)
-
-    def _load(self, file: AdapterFile) -> dict[str, Pair]:
-        try:
-            return self._read(Path(file.path), file.scale)
-        except BadAdapter as error:
-            raise BadAdapter(f"the adapter '{file.name}' cannot be used: {error}") from error
-        except OSError as error:
-            reason = f"{error.filename or file.path}: {error.strerror or error}"
-            raise BadAdapter(f"the adapter '{file.name}' cannot be read ({reason})") from error
 
     def _read(self, path: Path, scale: float) -> dict[str, Pair]:
         if path.is_file():
