@@ -15,7 +15,7 @@ from workspace_setup.progress import clock_text
 from workspace_setup.system import Interpreter, probe
 from workspace_setup.workspace import Workspace, pip
 
-OWN_PACKAGES = ("libs/servicekit", "services/ai-core", "services/telegram")
+OWN_PACKAGES = ("libs/servicekit", "services/ai-core", "services/telegram", "services/mail")
 ENGINES = ("openvino", "onnx", "transformers", "llama")
 EVERYTHING = (*ENGINES, "test")
 BEGUN = "begun"
