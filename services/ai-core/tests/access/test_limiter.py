@@ -22,7 +22,8 @@ from ai_core.access.limits.metrics import LimitMetrics
 from ai_core.access.limits.redis_ledger import RedisLedger
 from ai_core.access.limits.refusal import RateLimited
 from ai_core.errors import InvalidRequest, StorageUnavailable
-from ai_core.storage.redis_connection import TIMEOUT, RedisConnection
+from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.redis_connection import TIMEOUT
 
 
 @dataclass

@@ -13,9 +13,9 @@ from edge_server import FakeAnswer, FakeEngine, Server, error_of, events_of, run
 
 from ai_core.engine.messages import CallPiece, ChatMessage, Delta, Finished
 from ai_core.errors import GenerationFailed, InvalidRequest
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.redis_store import RedisStore
 
 
 async def say(server: Server, text: str, session: str = "s", **options: Any) -> httpx.Response:

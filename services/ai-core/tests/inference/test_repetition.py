@@ -34,11 +34,11 @@ from ai_core.inference.requests import CachePolicy, Completion, GenerationReques
 from ai_core.inference.service import Equipment, Inference, Limits
 from ai_core.inference.sources import EngineSource, Query
 from ai_core.inference.tickets import Tickets
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
 from ai_core.storage.usage import Amount
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.port import KeyValueStore
+from servicekit.key_value.redis_store import RedisStore
 from servicekit.storage.sealing import PlainSeal, Seal, SecretSeal
 
 LIMITS = Limits(max_sequences=1, max_queued=0, request_timeout=60, drain_timeout=30)

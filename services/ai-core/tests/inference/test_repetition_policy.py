@@ -24,7 +24,7 @@ from ai_core.engine.messages import (
 from ai_core.inference.repetition.cache import KeptAnswer, ResponseCache
 from ai_core.inference.repetition.policy import SCHEDULING, applies, deterministic, identity
 from ai_core.inference.requests import CachePolicy
-from ai_core.storage.key_value.embedded import EmbeddedStore
+from servicekit.key_value.embedded import EmbeddedStore
 from servicekit.storage.sealing import PlainSeal
 
 GREEDY = Submit(id=1, prompt="x", sampling=Sampling(temperature=0))

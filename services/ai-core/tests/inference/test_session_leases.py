@@ -16,10 +16,10 @@ from ai_core.inference.sessions import lease as lease_module
 from ai_core.inference.sessions.archive import Archive
 from ai_core.inference.sessions.lease import Leases
 from ai_core.inference.sessions.sessions import NextTurn, Sessions
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.port import KeyValueStore
+from servicekit.key_value.redis_store import RedisStore
 from servicekit.storage.sealing import PlainSeal, SecretSeal
 
 PATIENCE = 20.0

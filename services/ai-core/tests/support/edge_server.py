@@ -46,8 +46,8 @@ from ai_core.inference.sessions.archive import Archive
 from ai_core.inference.sessions.sessions import Sessions
 from ai_core.residency.recovery import Cause
 from ai_core.storage.batches import BatchRepository
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.port import KeyValueStore
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.port import KeyValueStore
 from servicekit.storage.sealing import PlainSeal
 
 JSON = "application/json"

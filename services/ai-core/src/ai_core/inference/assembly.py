@@ -19,10 +19,10 @@ from ai_core.inference.repetition.metrics import RepetitionMetrics
 from ai_core.inference.repetition.source import Repetition
 from ai_core.inference.sessions.archive import Archive
 from ai_core.inference.sessions.sessions import Sessions
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.key_value.redis_store import RedisStore
 from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.port import KeyValueStore
+from servicekit.key_value.redis_store import RedisStore
 from servicekit.storage.sealing import seal_for
 
 PREFIX = "neo:"

@@ -8,8 +8,8 @@ from typing import Any
 
 from ai_core.access.limits import scripts
 from ai_core.access.limits.ledger import Allowance, Decision, Demand, Kind, Lease
-from ai_core.storage.redis_calls import RedisScripts
 from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.redis_calls import RedisScripts
 
 PREFIX = "neo:limits:"
 HIT, RESERVE, SETTLE, RENEW = range(4)

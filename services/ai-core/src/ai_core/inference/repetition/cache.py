@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ai_core.engine.messages import Delta, Finished
-from ai_core.storage.key_value.port import KeyValueStore
+from servicekit.key_value.port import KeyValueStore
 from servicekit.storage.sealing import Seal, Unreadable
 
 MAX_ENTRY_BYTES = 256 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ai_core.inference.sessions.conversation import Conversation
-from ai_core.storage.key_value.port import KeyValueStore
+from servicekit.key_value.port import KeyValueStore
 from servicekit.storage.sealing import Seal, Unreadable
 
 

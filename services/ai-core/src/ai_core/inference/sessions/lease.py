@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from ai_core.errors import SessionBusy, StoreUnavailable
-from ai_core.storage.key_value.port import KeyValueStore
+from servicekit.key_value.port import KeyValueStore
 
 LEASE_SECONDS = 15.0
 """How long a replica that died keeps others waiting."""

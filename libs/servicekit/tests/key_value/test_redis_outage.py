@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from ai_core_service import free_port
 from servers import RedisServer
 from structlog.testing import capture_logs
 
-from ai_core.errors import StoreUnavailable
-from ai_core.storage.key_value.redis_store import RedisStore
-from ai_core.storage.redis_connection import TIMEOUT, RedisConnection
+from servicekit.key_value.failures import StoreUnavailable
+from servicekit.key_value.redis_connection import TIMEOUT, RedisConnection
+from servicekit.key_value.redis_store import RedisStore
 
 LONG = 1000.0
+NOWHERE = "redis://127.0.0.1:9/0"
 RECOVERY = 5.0
 """Seconds: what is promised."""
 
@@ -132,7 +132,7 @@ async def test_requests_all_through_an_outage_get_the_truth_or_an_error(
 
 
 async def test_a_store_that_never_was_there_says_so_once_in_the_log() -> None:
-    async with connected(f"redis://127.0.0.1:{free_port()}/0") as store:
+    async with connected(NOWHERE) as store:
         with capture_logs() as lines:
             for _ in range(3):
                 with pytest.raises(StoreUnavailable):

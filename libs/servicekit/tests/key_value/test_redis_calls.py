@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 from servers import RedisServer
 
-from ai_core.errors import StoreUnavailable
-from ai_core.storage.redis_calls import TOGETHER, RedisScripts
-from ai_core.storage.redis_connection import TIMEOUT, RedisConnection
+from servicekit.key_value.failures import StoreUnavailable
+from servicekit.key_value.redis_calls import TOGETHER, RedisScripts
+from servicekit.key_value.redis_connection import TIMEOUT, RedisConnection
 
 ECHO, COUNT, FAIL = range(3)
 SOURCES = [

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from ai_core.errors import StoreUnavailable
+from servicekit.key_value.failures import StoreUnavailable, Unavailable
 from servicekit.logging import get_logger
 
 PROBE_SECONDS = 0.5
@@ -20,10 +20,13 @@ class Breaker:
     """Closed at first: everybody passes. A failure opens it, and from then on nobody waits for the server;
     a task asks it at once and then every :data:`PROBE_SECONDS`, until it answers."""
 
-    def __init__(self, what: str, probe: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self, what: str, probe: Callable[[], Awaitable[bool]], unavailable: Unavailable = StoreUnavailable
+    ) -> None:
         """``what`` names the server for people; ``probe`` says whether it answers."""
         self._what = what
         self._probe = probe
+        self._unavailable = unavailable
         self._probing: asyncio.Task[None] | None = None
         self._quiet_until = 0.0
 
@@ -32,14 +35,9 @@ class Breaker:
         """The server is left alone."""
         return self._probing is not None and not self._probing.done()
 
-    def check(self) -> None:
-        """Raises StoreUnavailable while open."""
-        if self.open:
-            raise self.refusal()
-
-    def refusal(self) -> StoreUnavailable:
+    def refusal(self) -> Exception:
         """What callers are told while the server is away."""
-        return StoreUnavailable(
+        return self._unavailable(
             f"{self._what} cannot be used just now. Try again soon.", retry_after=RETRY_AFTER
         )
 

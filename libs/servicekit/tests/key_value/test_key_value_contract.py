@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from ai_core.storage.key_value.embedded import EmbeddedStore
-from ai_core.storage.key_value.port import KeyValueStore
-from ai_core.storage.key_value.redis_store import RedisStore
-from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.embedded import EmbeddedStore
+from servicekit.key_value.port import KeyValueStore
+from servicekit.key_value.redis_connection import RedisConnection
+from servicekit.key_value.redis_store import RedisStore
 
 LONG = 1000.0
 BRIEF = 0.05

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ai_core.storage.key_value.embedded import ENTRY_BYTES, EmbeddedStore
+from servicekit.key_value.embedded import ENTRY_BYTES, EmbeddedStore
 
 LONG = 1000.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from ai_core.storage.key_value import scripts
-from ai_core.storage.redis_calls import Argument, RedisScripts
-from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value import scripts
+from servicekit.key_value.redis_calls import Argument, RedisScripts
+from servicekit.key_value.redis_connection import RedisConnection
 
 
 class _Script(IntEnum):

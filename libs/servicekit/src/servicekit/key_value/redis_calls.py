@@ -10,8 +10,7 @@ from typing import Any
 
 from redis.exceptions import NoScriptError
 
-from ai_core.errors import StoreUnavailable
-from ai_core.storage.redis_connection import RedisConnection
+from servicekit.key_value.redis_connection import RedisAway, RedisConnection
 
 TOGETHER = 100
 """Calls in one exchange: its answers must be read within the time-out."""
@@ -40,7 +39,8 @@ class RedisScripts:
 
     async def call(self, script: int, keys: list[str], arguments: list[Argument]) -> Any:
         """What the script gives. Raises StoreUnavailable; the script may have run all the same."""
-        self._redis.breaker.check()
+        if self._redis.breaker.open:
+            raise self._redis.breaker.refusal()
         call = _Call(script, keys, arguments, asyncio.get_running_loop().create_future())
         self._waiting.append(call)
         if self._sending is None:
@@ -62,9 +62,9 @@ class RedisScripts:
             while self._waiting:
                 calls = [self._waiting.popleft() for _ in range(min(TOGETHER, len(self._waiting)))]
                 await self._exchange(calls)
-        except StoreUnavailable as error:
+        except RedisAway:
             for call in (*calls, *self._waiting):
-                _fail(call, error)
+                self._fail(call)
             self._waiting.clear()
         finally:
             self._sending = None
@@ -72,18 +72,18 @@ class RedisScripts:
                 call.answer.cancel()
 
     async def _exchange(self, calls: list[_Call]) -> None:
-        answers = await self._redis.exchange(self._pipeline(calls).execute(raise_on_error=False))
+        answers = await self._redis.attempt(self._pipeline(calls).execute(raise_on_error=False))
         if any(isinstance(answer, NoScriptError) for answer in answers):
             # A Redis that has just been started. What did run is not run again.
-            await self._redis.exchange(self._load())
+            await self._redis.attempt(self._load())
             missed = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             again = self._pipeline([calls[at] for at in missed]).execute(raise_on_error=False)
-            for at, answer in zip(missed, await self._redis.exchange(again), strict=True):
+            for at, answer in zip(missed, await self._redis.attempt(again), strict=True):
                 answers[at] = answer
         for call, answer in zip(calls, answers, strict=True):
             if isinstance(answer, Exception):
                 self._redis.breaker.trip(type(answer).__name__)
-                _fail(call, self._redis.breaker.refusal())
+                self._fail(call)
             elif not call.answer.done():
                 call.answer.set_result(answer)
 
@@ -98,7 +98,7 @@ class RedisScripts:
         for script in self._scripts:
             await self._redis.client.script_load(script.script)
 
-
-def _fail(call: _Call, error: StoreUnavailable) -> None:
-    if not call.answer.done():
-        call.answer.set_exception(StoreUnavailable(error.message, retry_after=error.retry_after))
+    def _fail(self, call: _Call) -> None:
+        # One error for each: whoever catches one may add to its traceback.
+        if not call.answer.done():
+            call.answer.set_exception(self._redis.breaker.refusal())

@@ -1,0 +1,1 @@
+"""What every service with a door has in common: a life until a signal, background tasks, health pages."""
