@@ -1,0 +1,1 @@
+"""Where mail goes out: one SMTP server that takes it from us."""
