@@ -40,7 +40,7 @@ class OutgoingMail:
     """The envelope's, ``local@domain``: where bounces go."""
     recipient: str
     content: bytes = field(repr=False)
-    """All of it, with its Message-ID: nothing is added or changed but line ends and dots (RFC 5321, 4.5.2)."""
+    """All of it, with its Message-ID: only line ends and dots are changed on the way (RFC 5321, 4.5.2)."""
 
 
 class Outlet(Protocol):
