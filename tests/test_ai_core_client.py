@@ -20,7 +20,15 @@ from servicekit.ai_core.errors import (
     Refused,
     Unreachable,
 )
-from servicekit.ai_core.requests import Answer, ChatRequest, Delta, Message
+from servicekit.ai_core.requests import (
+    Answer,
+    ChatRequest,
+    Delta,
+    EarlierMail,
+    EmailContext,
+    GenerateRequest,
+    Message,
+)
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +130,21 @@ async def test_a_server_that_hangs_or_is_gone_is_unreachable() -> None:
     async with AiCore(url, "neo_a_b") as ai_core:
         with pytest.raises(Unreachable):
             await ai_core.models()
+
+
+async def test_a_mail_is_answered_whole_and_gets_a_subject(server: Server) -> None:
+    mail = EmailContext(
+        sender="Anne <anne@example.org>",
+        thread_id="7",
+        previous_messages=[EarlierMail("Bonjour", "Anne")],
+        language="fr",
+    )
+    request = GenerateRequest(
+        prompt="Combien de congés ?", system="Réponds.", email_context=mail, max_tokens=900
+    )
+    async with AiCore(server.url, server.key) as ai_core:
+        answer = await ai_core.generate(request)
+        assert "Combien de congés" in answer.response
+        assert answer.suggested_subject == "Combien de congés ?"
+        with pytest.raises(ModelMissing):
+            await ai_core.generate(GenerateRequest(prompt="x", model="other"))

@@ -20,7 +20,7 @@ from servicekit.ai_core.errors import (
     Unreachable,
 )
 from servicekit.ai_core.events import Event, events
-from servicekit.ai_core.requests import Answer, ChatRequest, Delta, ModelFacts
+from servicekit.ai_core.requests import Answer, ChatRequest, Delta, GenerateRequest, ModelFacts
 
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
@@ -69,12 +69,35 @@ class AiCore:
         Raises:
             AiCoreError: one of :mod:`servicekit.ai_core.errors`, before the first delta or after some.
         """
+        async with aclosing(self._stream("/api/v1/chat", request, patience)) as stream:
+            async for item in stream:
+                yield item
+
+    async def generate(self, request: GenerateRequest, *, patience: float | None = None) -> Answer:
+        """A whole answer. Cancelling stops the generation on the server.
+
+        Args:
+            patience: as of :meth:`chat`.
+
+        Raises:
+            AiCoreError: one of :mod:`servicekit.ai_core.errors`.
+        """
+        # Streamed all the same: then silence means that the server is gone, however long an answer takes.
+        async with aclosing(self._stream("/api/v1/generate", request, patience)) as stream:
+            async for item in stream:
+                if isinstance(item, Answer):
+                    return item
+        raise AssertionError("a stream ends with an answer or an error")
+
+    async def _stream(
+        self, path: str, request: ChatRequest | GenerateRequest, patience: float | None
+    ) -> AsyncGenerator[Delta | Answer]:
         body = msgspec.json.encode(msgspec.to_builtins(request) | {"stream": True})
         headers = {"content-type": "application/json"}
         if patience is not None:
             headers["x-request-timeout"] = f"{patience:.3f}"
         try:
-            async with self._http.stream("POST", "/api/v1/chat", content=body, headers=headers) as response:
+            async with self._http.stream("POST", path, content=body, headers=headers) as response:
                 if response.status_code != httpx.codes.OK:
                     raise error_of(response.status_code, response.headers, await response.aread())
                 async with aclosing(events(response.aiter_lines())) as stream:

@@ -26,6 +26,38 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """A pseudonym: the AI core serves users of one key in turn."""
 
 
+class EarlierMail(msgspec.Struct, frozen=True):
+    """A mail of the same thread."""
+
+    content: str
+    sender: str
+
+
+class EmailContext(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a mail that is to be answered. The AI core shows all of it to the model as data."""
+
+    sender: str = ""
+    subject: str = ""
+    thread_id: str = ""
+    previous_messages: list[EarlierMail] = []
+    """The oldest first."""
+    language: Literal["fr", "en"] | None = None
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A body of ``POST /api/v1/generate``."""
+
+    prompt: str
+    system: str | None = None
+    email_context: EmailContext | None = None
+    model: str | None = None
+    adapter: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    user: str | None = None
+    """A pseudonym, as in :class:`ChatRequest`."""
+
+
 class Usage(msgspec.Struct, frozen=True):
     """Tokens of one answer."""
 
