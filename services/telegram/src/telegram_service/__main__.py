@@ -11,6 +11,7 @@ from pathlib import Path
 from telegram.error import InvalidToken, TelegramError
 
 from servicekit import logging
+from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
 from telegram_service import app
@@ -47,15 +48,24 @@ def run() -> int:
     logging.configure("debug" if settings.debug else settings.log_level, settings.log_format)
     try:
         asyncio.run(app.run(settings))
-    except DatabaseAddressError as error:
-        return _complain(str(error))
-    except StorageUnavailable:
-        return _complain("The database cannot be used: check DATABASE_URL, DB_USER and DB_PASSWORD.")
-    except InvalidToken:
-        return _complain("TELEGRAM_BOT_TOKEN: Telegram does not know it. @BotFather gives valid ones.")
-    except TelegramError as error:
-        return _complain(f"Telegram cannot be used ({type(error).__name__}): check TELEGRAM_API_URL.")
+    except (DatabaseAddressError, ListenError, StorageUnavailable, TelegramError) as error:
+        return _complain(sentence(error))
     return 0
+
+
+def sentence(error: Exception) -> str:
+    """What somebody who typed the command can do about it."""
+    match error:
+        case ListenError():
+            return f"TELEGRAM_HOST, TELEGRAM_PORT: {error}"
+        case StorageUnavailable():
+            return "The database cannot be used: check DATABASE_URL, DB_USER and DB_PASSWORD."
+        case InvalidToken():
+            return "TELEGRAM_BOT_TOKEN: Telegram does not know it. @BotFather gives valid ones."
+        case TelegramError():
+            return f"Telegram cannot be used ({type(error).__name__}): check TELEGRAM_API_URL."
+        case _:
+            return str(error)
 
 
 def _complain(*lines: str) -> int:

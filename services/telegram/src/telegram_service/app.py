@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
-import uvicorn
 from telegram import Bot, BotCommand
 from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
@@ -24,7 +20,10 @@ from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.journal.wakeups import LocalWakeups
 from servicekit.logging import get_logger
-from servicekit.storage.database import Database, database_url
+from servicekit.serving.health import Check, Health
+from servicekit.serving.http import serving
+from servicekit.serving.lifetime import Lifetime, until_signal
+from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import seal_for
 from telegram_service.answering.asking import Persona, Thresholds
@@ -46,7 +45,7 @@ from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.people import People
 from telegram_service.storage.tables import journal as journal_tables
-from telegram_service.web import WEBHOOK_PATH, Check, Door, create_web
+from telegram_service.web import WEBHOOK_PATH, Door, create_web
 
 HOUSEKEEPING_SECONDS = 3_600.0
 CONNECTIONS = 64
@@ -154,7 +153,8 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore) 
         "ai_core": ai_core.ping,
         "telegram": partial(_ping, bot),
     }
-    return Service(bot, crew, intake, Door(intake, _secret(settings), checks), ledger, conversations)
+    door = Door(intake, _secret(settings), Health(checks, {"database"}))
+    return Service(bot, crew, intake, door, ledger, conversations)
 
 
 def _secret(settings: Settings) -> str | None:
@@ -189,18 +189,21 @@ def policy_of(settings: Settings) -> Policy:
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; lanes are given back before this returns."""
     await migrate(settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with open_service(settings) as service, _serving(settings, service):
+    async with until_signal() as lifetime, open_service(settings) as service, _door_of(settings, service):
         await _introduce(service.bot)
         service.crew.start()
-        async with _receiving(settings, service), _keeping_house(settings, service):
+        async with (
+            _receiving(settings, service, lifetime),
+            lifetime.background(keep_house(settings, service)),
+        ):
             log.info("serving", bot=service.bot.username, webhook=settings.webhook_url is not None)
-            await stop.wait()
+            await lifetime.wait()
         log.info("draining")
         await service.crew.stop(settings.drain_timeout)
+
+
+def _door_of(settings: Settings, service: Service) -> AbstractAsyncContextManager[int]:
+    return serving(create_web(service.door), settings.telegram_host, settings.telegram_port)
 
 
 async def _introduce(bot: Bot) -> None:
@@ -215,7 +218,7 @@ async def _introduce(bot: Bot) -> None:
 
 
 @asynccontextmanager
-async def _receiving(settings: Settings, service: Service) -> AsyncIterator[None]:
+async def _receiving(settings: Settings, service: Service, lifetime: Lifetime) -> AsyncIterator[None]:
     if settings.webhook_url is not None:
         await service.bot.set_webhook(
             settings.webhook_url + WEBHOOK_PATH,
@@ -225,57 +228,19 @@ async def _receiving(settings: Settings, service: Service) -> AsyncIterator[None
         yield
         return
     await service.bot.delete_webhook()
-    async with _task(poll(service.bot, service.intake)):
+    async with lifetime.background(poll(service.bot, service.intake)):
         yield
 
 
-@asynccontextmanager
-async def _keeping_house(settings: Settings, service: Service) -> AsyncIterator[None]:
-    async def keep() -> None:
-        while True:
-            before = now_in_utc() - timedelta(days=settings.retention_days)
-            with contextlib.suppress(Exception):
-                turns = await service.conversations.clean(before)
-                entries = await service.ledger.clean(before)
-                log.info("old messages deleted", turns=turns, entries=entries)
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-    async with _task(keep()):
-        yield
-
-
-@asynccontextmanager
-async def _serving(settings: Settings, service: Service) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        create_web(service.door),
-        host=settings.telegram_host,
-        port=settings.telegram_port,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve())
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # Signals are ours: the door stays open until the lanes are given back.
-        yield
-
-
-@asynccontextmanager
-async def _task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
+async def keep_house(settings: Settings, service: Service) -> None:
+    """Delete what is older than RETENTION_DAYS, now and every hour, until cancelled."""
+    while True:
+        before = now_in_utc() - timedelta(days=settings.retention_days)
+        try:
+            turns = await service.conversations.clean(before)
+            entries = await service.ledger.clean(before)
+        except StorageUnavailable:
+            log.warning("old messages not deleted", reason="the database is away")
+        else:
+            log.info("old messages deleted", turns=turns, entries=entries)
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from servicekit.serving.health import Health, Render, create_app
 from servicekit.storage.database import StorageUnavailable
 from telegram_service.intake import Intake
 
 WEBHOOK_PATH = "/api/v1/webhooks/telegram"
 SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 - its name, not what it holds
 MAX_UPDATE_BYTES = 1_048_576
-
-Check = Callable[[], Awaitable[float]]
-"""Seconds that a dependency took to answer. Raises whatever it raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +24,13 @@ class Door:
     intake: Intake
     secret: str | None
     """None: there is no webhook."""
-    checks: Mapping[str, Check]
+    health: Health
+    metrics: Render | None = None
 
 
 def create_web(door: Door) -> FastAPI:
     """The application."""
-    app = FastAPI(
-        title="Code du Travail Neo, Telegram service", docs_url=None, redoc_url=None, openapi_url=None
-    )
-
-    @app.get("/livez")
-    async def live() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz")
-    async def ready() -> Response:
-        return await _health(door, only="database")
-
-    @app.get("/health")
-    async def health() -> Response:
-        return await _health(door)
+    app = create_app("Code du Travail Neo, Telegram service", door.health, door.metrics)
 
     @app.post(WEBHOOK_PATH)
     async def webhook(request: Request) -> Response:
@@ -72,16 +55,3 @@ def create_web(door: Door) -> FastAPI:
         return JSONResponse({"status": "stored"})
 
     return app
-
-
-async def _health(door: Door, only: str | None = None) -> Response:
-    parts: dict[str, Any] = {}
-    for name, check in door.checks.items():
-        if only is not None and name != only:
-            continue
-        try:
-            parts[name] = {"status": "ok", "latency_ms": round(await check() * 1000, 1)}
-        except Exception as error:  # noqa: BLE001 - whatever a dependency raises, it is what is asked for
-            parts[name] = {"status": "down", "reason": type(error).__name__}
-    fine = all(part["status"] == "ok" for part in parts.values())
-    return JSONResponse({"status": "ok" if fine else "degraded", "parts": parts}, 200 if fine else 503)

@@ -25,19 +25,18 @@ Render = Callable[[], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How the dependencies are."""
+    """How some dependencies are: by name, ``status``, and ``latency_ms`` or ``reason``."""
 
     parts: Mapping[str, Mapping[str, Any]]
-    down: frozenset[str]
 
-    def of(self, names: Collection[str]) -> Report:
-        """The part of it about these."""
-        parts = {name: part for name, part in self.parts.items() if name in names}
-        return Report(parts, self.down & parts.keys())
+    @property
+    def down(self) -> frozenset[str]:
+        """Those that are away."""
+        return frozenset(name for name, part in self.parts.items() if part["status"] != "ok")
 
 
 class Health:
-    """Named checks, made together.
+    """Named checks.
 
     Args:
         checks: by the name under which /health shows them.
@@ -53,35 +52,41 @@ class Health:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._checks = checks
         self._essential = frozenset(essential)
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._report = Report({}, frozenset())
-        self._until = -1.0
-
-    async def report(self) -> Report:
-        """All checks, by name: ``status``, and ``latency_ms`` or ``reason``."""
-        async with self._lock:
-            if self._clock() >= self._until:
-                results = await asyncio.gather(*(_checked(check) for check in self._checks.values()))
-                parts = dict(zip(self._checks, results, strict=True))
-                down = frozenset(name for name, part in parts.items() if part["status"] != "ok")
-                self._report, self._until = Report(parts, down), self._clock() + KEPT_SECONDS
-            return self._report
+        needed = {name: check for name, check in checks.items() if name in self._essential}
+        self._needed, self._all = _Round(needed, clock), _Round(checks, clock)
 
     async def ready(self) -> Response:
-        """200 if what is essential is there, else 503."""
-        return self._response((await self.report()).of(self._essential))
+        """200 if what is essential is there, else 503; nothing else is asked."""
+        return self._response(await self._needed.report())
 
     async def everything(self) -> Response:
         """Each dependency; 503 only without an essential one."""
-        return self._response(await self.report())
+        return self._response(await self._all.report())
 
     def _response(self, report: Report) -> Response:
         fatal = bool(report.down & self._essential)
         status = "down" if fatal else "degraded" if report.down else "ok"
         return JSONResponse({"status": status, "parts": report.parts}, 503 if fatal else 200)
+
+
+class _Round:
+    """Checks that are made together; for all who ask while they run, and a moment longer."""
+
+    def __init__(self, checks: Mapping[str, Check], clock: Callable[[], float]) -> None:
+        self._checks = checks
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._report = Report({})
+        self._until = float("-inf")
+
+    async def report(self) -> Report:
+        async with self._lock:
+            if self._clock() >= self._until:
+                results = await asyncio.gather(*(_checked(check) for check in self._checks.values()))
+                self._report = Report(dict(zip(self._checks, results, strict=True)))
+                self._until = self._clock() + KEPT_SECONDS
+            return self._report
 
 
 async def _checked(check: Check) -> dict[str, Any]:

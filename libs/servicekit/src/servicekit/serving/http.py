@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -12,7 +12,9 @@ from typing import Any
 
 import uvicorn
 
-BACKLOG = 2048
+BACKLOG = 2_048
+CLOSE_SECONDS = 5
+"""For requests that are still being answered when the block ends."""
 
 
 class ListenError(Exception):
@@ -35,7 +37,12 @@ async def serving(app: Callable[..., Any], host: str, port: int) -> AsyncIterato
     """
     with listener(host, port) as sock:
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", server_header=False, backlog=BACKLOG
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=CLOSE_SECONDS,
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve([sock]))
@@ -52,8 +59,17 @@ def listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise ListenError(f"{host}:{port} cannot be listened on ({reason}).") from error
+        raise ListenError(_sentence(host, port, error)) from error
+
+
+def _sentence(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is in use already: end the program that uses it, or choose another one."
+        )
+    if error.errno == errno.EACCES:
+        return f"Port {port} may not be used without privileges: choose one from 1024 on."
+    return f"{host}, port {port}, cannot be listened on: {error.strerror}."
 
 
 class _Server(uvicorn.Server):
