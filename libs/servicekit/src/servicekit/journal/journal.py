@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import ColumnElement, Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +19,7 @@ from servicekit.storage.database import Database
 
 LEASE_SECONDS = 30.0
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before everything; what is urgent has been due since then."""
 
 
 def now_in_utc() -> datetime:
@@ -48,7 +50,7 @@ class Journal:
         self._clock = clock
 
     async def receive(
-        self, key: str, lane: str, payload: bytes, *, not_before: datetime | None = None
+        self, key: str, lane: str, payload: bytes, *, not_before: datetime | None = None, urgent: bool = False
     ) -> bool:
         """Store a message; once this returns, it may be acknowledged to whoever sent it.
 
@@ -56,52 +58,91 @@ class Journal:
             key: the same whenever this message comes again, at most 300 characters.
             lane: its chat or thread, at most 200 characters.
             not_before: when it is to be looked at; None: at once.
+            urgent: it goes before what waits in other lanes, until it is put off.
 
         Returns:
             False: it is known, and nothing was stored.
         """
-        now = self._clock()
         async with self._database.writing() as connection:
-            await self._insert_once(
-                connection,
-                self._tables.lanes,
-                "name",
-                {
-                    "name": lane,
-                    # Above all that a lane of this name had before it was forgotten: whoever still
-                    # believes to hold that one must not be taken for a holder of this one.
-                    "generation": (now - LONG_AGO) // timedelta(microseconds=1),
-                    "owner": "",
-                    "leased_until": LONG_AGO,
-                    "control": "",
-                },
-            )
-            return await self._insert_once(
-                connection,
-                self._tables.entries,
-                "key",
-                {
-                    "key": key,
-                    "lane": lane,
-                    "state": EntryState.OPEN,
-                    "payload": payload,
-                    "received_at": now,
-                    "due_at": not_before or now,
-                    "attempts": 0,
-                    "reason": "",
-                },
-            )
+            due_at = LONG_AGO if urgent else not_before
+            return await self.store(connection, key, lane, payload, due_at=due_at) is not None
+
+    async def store(
+        self,
+        connection: AsyncConnection,
+        key: str,
+        lane: str,
+        payload: bytes,
+        *,
+        due_at: datetime | None = None,
+    ) -> int | None:
+        """As :meth:`receive`, in a transaction of the caller's, who stores there what belongs to it.
+
+        Returns:
+            The number of the new entry; None: the message is known.
+        """
+        now = self._clock()
+        await self._add_lane(connection, lane)
+        number: int | None = await self._insert_once(
+            connection,
+            self._tables.entries,
+            "key",
+            {
+                "key": key,
+                "lane": lane,
+                "state": EntryState.OPEN,
+                "payload": payload,
+                "received_at": now,
+                "due_at": due_at or now,
+                "attempts": 0,
+                "reason": "",
+            },
+            self._tables.entries.c.id,
+        )
+        return number
 
     async def claim(self) -> HeldLane | None:
         """The lane whose turn it is; None: nothing can be done just now."""
         now = self._clock()
         async with self._database.writing() as connection:
-            lane = (await connection.execute(queries.claimable(self._tables, now))).scalar_one_or_none()
-            if lane is None:
+            for due_by in (LONG_AGO, now):
+                found = await connection.execute(queries.claimable(self._tables, now, due_by))
+                lane = found.scalar_one_or_none()
+                if lane is not None:
+                    return await self._take(connection, lane, now)
+        return None
+
+    async def hold(self, lane: str) -> HeldLane | None:
+        """A lane by its name, whatever waits there; None: somebody else holds it.
+
+        For work that only one process may do at a time: such a lane needs no entries, and no worker claims
+        one that has none.
+        """
+        now = self._clock()
+        async with self._database.writing() as connection:
+            await self._add_lane(connection, lane)
+            free = queries.free(self._tables, lane, now)
+            if (await connection.execute(free)).one_or_none() is None:
                 return None
-            taken = queries.take(self._tables, lane, self._owner, now + self._lease)
-            claim = Claim(lane, (await connection.execute(taken)).scalar_one())
+            return await self._take(connection, lane, now)
+
+    async def _take(self, connection: AsyncConnection, lane: str, now: datetime) -> HeldLane:
+        taken = queries.take(self._tables, lane, self._owner, now + self._lease)
+        claim = Claim(lane, (await connection.execute(taken)).scalar_one())
         return HeldLane(self._database, self._tables, claim, self._lease, self._clock)
+
+    async def _add_lane(self, connection: AsyncConnection, name: str) -> None:
+        lanes = self._tables.lanes
+        values = {
+            "name": name,
+            # Above all that a lane of this name had before it was forgotten: whoever still
+            # believes to hold that one must not be taken for a holder of this one.
+            "generation": (self._clock() - LONG_AGO) // timedelta(microseconds=1),
+            "owner": "",
+            "leased_until": LONG_AGO,
+            "control": "",
+        }
+        await self._insert_once(connection, lanes, "name", values, lanes.c.name)
 
     async def signal(self, lane: str, control: str) -> bool:
         """Say something to whoever works on a lane, past everything that waits there.
@@ -122,8 +163,13 @@ class Journal:
             return (await connection.execute(statement)).one_or_none() is not None
 
     async def _insert_once(
-        self, connection: AsyncConnection, table: Table, unique: str, values: dict[str, object]
-    ) -> bool:
+        self,
+        connection: AsyncConnection,
+        table: Table,
+        unique: str,
+        values: dict[str, object],
+        returned: ColumnElement[Any],
+    ) -> Any:
         insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert
         statement = insert(table).values(values).on_conflict_do_nothing(index_elements=[unique])
-        return (await connection.execute(statement.returning(table.c[unique]))).one_or_none() is not None
+        return (await connection.execute(statement.returning(returned))).scalar_one_or_none()

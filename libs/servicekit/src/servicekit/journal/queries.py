@@ -11,8 +11,9 @@ from servicekit.journal.records import UNFINISHED, EntryState
 from servicekit.journal.tables import JournalTables
 
 
-def claimable(tables: JournalTables, now: datetime) -> Select[Any]:
-    """The lane that nobody holds and whose oldest pending entry is due; the longest waiting first.
+def claimable(tables: JournalTables, now: datetime, due_by: datetime) -> Select[Any]:
+    """The lane that nobody holds and whose oldest pending entry is due by some moment; the longest waiting
+    first.
 
     An entry that is put off holds up those behind it: the order within a lane is kept.
     """
@@ -23,7 +24,7 @@ def claimable(tables: JournalTables, now: datetime) -> Select[Any]:
         .join_from(tables.entries, tables.lanes, entries.lane == lanes.name)
         .where(
             entries.closed_at.is_(None),
-            entries.due_at <= now,
+            entries.due_at <= due_by,
             lanes.leased_until <= now,
             ~exists().where(
                 older.c.lane == entries.lane, older.c.closed_at.is_(None), older.c.id < entries.id
@@ -33,6 +34,16 @@ def claimable(tables: JournalTables, now: datetime) -> Select[Any]:
         .limit(1)
         # Two workers at once take two lanes; in SQLite, the transaction is exclusive already.
         .with_for_update(skip_locked=True, of=tables.lanes)
+    )
+
+
+def free(tables: JournalTables, lane: str, now: datetime) -> Select[Any]:
+    """One row if nobody holds a lane; it cannot be taken by others before the transaction ends."""
+    lanes = tables.lanes.c
+    return (
+        select(lanes.name)
+        .where(lanes.name == lane, lanes.leased_until <= now)
+        .with_for_update(skip_locked=True)
     )
 
 
