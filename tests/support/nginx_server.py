@@ -1,0 +1,117 @@
+"""A real nginx with the configuration of nginx/, as it runs in the container, but for ports and paths."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from servers import HOST, Program, _free_port
+
+SOURCE = Path(__file__).resolve().parent.parent.parent / "nginx"
+DOMAINS = {"AI_DOMAIN": "ai.test", "TELEGRAM_DOMAIN": "telegram.test", "MAIL_DOMAIN": "mail.test"}
+VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")
+
+
+class NginxServer(Program):
+    """Serves the three domains in front of upstreams that a test gives."""
+
+    def __init__(self, upstreams: Mapping[str, str], **changed: str) -> None:
+        """``upstreams``: AI_CORE_UPSTREAM, TELEGRAM_UPSTREAM and MAIL_UPSTREAM, as ``host:port``."""
+        super().__init__()
+        self.https_port = _free_port()
+        self.maintenance = self.folder / "maintenance"
+        self.acme = self.folder / "acme"
+        self._variables = {
+            **DOMAINS,
+            **upstreams,
+            "NGINX_HTTP_PORT": f"{HOST}:{self.port}",
+            "NGINX_HTTPS_PORT": f"{HOST}:{self.https_port}",
+            "NGINX_RESOLVER": HOST,
+            "NGINX_ACME_DIR": str(self.acme),
+            "NGINX_CERTIFICATE_DIR": str(self.folder / "certificates"),
+            "NGINX_MAINTENANCE_FILE": str(self.maintenance),
+            "NGINX_INTERNAL_NETWORK": "127.0.0.0/8",
+            "NGINX_REQUESTS_PER_SECOND": "1000",
+            "NGINX_BURST": "1000",
+            "NGINX_BURST_OF_TELEGRAM": "1000",
+            "NGINX_CONNECTIONS_PER_ADDRESS": "200",
+            "NGINX_MAX_BODY": "2m",
+            "NGINX_MAX_UPLOAD": "32m",
+        } | changed
+        self._lay_out()
+
+    def command(self) -> Sequence[str | Path]:
+        return ["nginx", "-p", self.folder, "-c", self.folder / "nginx.conf", "-g", "daemon off;"]
+
+    def ready(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.https_port)) == 0
+
+    def close(self) -> None:
+        # Its workers, killed, would wait for somebody who takes note of their end.
+        self.stop()
+        super().close()
+
+    def tls(self) -> ssl.SSLContext:
+        """For clients: trusts the certificates of the tests and nothing else."""
+        return ssl.create_default_context(cafile=str(self.folder / "authority.pem"))
+
+    def _lay_out(self) -> None:
+        shutil.copytree(SOURCE, self.folder, dirs_exist_ok=True)
+        (self.folder / "conf.d").mkdir()
+        self.acme.mkdir()
+        (self.folder / "tmp").mkdir()
+        # Its workers give up the rights of root, and are to reach what is theirs.
+        for path in (self.folder, *self.folder.rglob("*")):
+            path.chmod(0o755)
+        template = (self.folder / "templates" / "neo.conf.template").read_text()
+        rendered = VARIABLE.sub(lambda found: self._variables[found.group(1)], template)
+        (self.folder / "conf.d" / "neo.conf").write_text(rendered)
+        main = (self.folder / "nginx.conf").read_text().replace("/tmp/", f"{self.folder}/tmp/")
+        (self.folder / "nginx.conf").write_text(main.replace("/dev/stdout", f"{self.folder}/access.log"))
+        cdn = {"NGINX_CDN_FILE": str(self.folder / "conf.d" / "cdn.conf")}
+        script = self.folder / "entrypoint" / "20-cdn.sh"
+        subprocess.run([script], env={**os.environ, **self._variables, **cdn}, check=True)
+        for domain in (self._variables[name] for name in DOMAINS):
+            self._certify(domain)
+
+    def _certify(self, domain: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=2))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(domain)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+        folder = self.folder / "certificates" / domain
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "fullchain.pem").write_bytes(certificate)
+        (folder / "privkey.pem").write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        with (self.folder / "authority.pem").open("ab") as authority:
+            authority.write(certificate)
