@@ -6,11 +6,12 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import aclosing
+from pathlib import Path
 
 import pytest
 from ai_core_service import Server, running, wait_until
 
-from servicekit.ai_core.client import AiCore
+from servicekit.ai_core.client import AiCore, key_in
 from servicekit.ai_core.errors import (
     AiCoreError,
     Busy,
@@ -101,6 +102,15 @@ async def _try(ai_core: AiCore, number: int) -> AiCoreError | None:
     except AiCoreError as error:
         return error
     return None
+
+
+async def test_a_key_that_is_still_to_be_made_is_waited_for(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "local.key"
+    async with AiCore(server.url, key_in(path)) as ai_core:
+        with pytest.raises(Unreachable):
+            await ai_core.models()
+        path.write_text(f"{server.key}\n")
+        assert await ai_core.models()
 
 
 async def test_who_leaves_stops_the_generation(server: Server) -> None:

@@ -1,22 +1,49 @@
-""".env.example and the typed settings are the same list with the same defaults."""
+""".env.example and the typed settings of all services are the same list with the same defaults."""
+
+from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ai_core.config import Settings
+import pytest
+
+from ai_core.config import Settings as AiCore
+from servicekit.settings import ServiceSettings
+from telegram_service.config import Settings as Telegram
 
 EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
 ASSIGNMENT = re.compile(r"^([A-Z][A-Z0-9_]*)=(.*)$")
 
 
-def test_the_example_names_exactly_the_settings() -> None:
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service, and what it does not start without."""
+
+    settings: type[ServiceSettings]
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self) -> set[str]:
+        """Under which its settings stand in a file that all services read."""
+        return {self.settings.names(name, shared=True)[-1] for name in self.settings.model_fields}
+
+
+SERVICES = {
+    "ai-core": Service(AiCore),
+    "telegram": Service(Telegram, {"TELEGRAM_BOT_TOKEN": "1:token"}),
+}
+
+
+def test_the_example_names_exactly_the_settings_each_once() -> None:
     named = [found.group(1) for line in EXAMPLE.read_text().splitlines() if (found := ASSIGNMENT.match(line))]
-    assert sorted(named) == sorted(field.upper() for field in Settings.model_fields)
+    assert sorted(named) == sorted(set().union(*(service.names() for service in SERVICES.values())))
 
 
-def test_the_example_gives_the_defaults() -> None:
-    assert Settings.load({}, EXAMPLE) == Settings.load({}, None)
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
+def test_the_example_gives_the_defaults(service: Service) -> None:
+    assert service.settings.load(service.needs, EXAMPLE) == service.settings.load(service.needs, None)
 
 
 def test_each_setting_is_explained() -> None:

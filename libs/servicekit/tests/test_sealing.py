@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from servicekit.storage.sealing import PlainSeal, Seal, SecretSeal, Unreadable, seal_for
+from servicekit.storage.secret_file import SecretFileError, kept_secret, make_secret
 
 SEALS: list[Seal] = [PlainSeal(), SecretSeal(b"secret", "tests")]
 TEXT = "Puis-je être licenciée pendant ma grossesse ?".encode()
@@ -68,3 +72,47 @@ def test_names_are_stable_and_tell_lists_of_parts_apart(seal: Seal) -> None:
 
 def test_a_name_cannot_be_guessed_without_the_secret() -> None:
     assert len({seal.name(TEXT) for seal in (*SEALS, SecretSeal(b"other", "tests"))}) == 3
+
+
+def test_while_the_secret_changes_what_was_written_before_is_read() -> None:
+    before = seal_for("tests", "secret").close(TEXT, "place")
+    seal = seal_for("tests", "a new secret", ["another one", "secret"])
+    assert seal.open(before, "place") == TEXT
+    with pytest.raises(Unreadable):
+        seal.open(before, "elsewhere")
+    with pytest.raises(Unreadable):
+        seal_for("tests", "a new secret", ["another one"]).open(before, "place")
+
+
+def test_with_several_secrets_the_new_one_writes() -> None:
+    seal, new = seal_for("tests", "a new secret", ["secret"]), seal_for("tests", "a new secret")
+    assert new.open(seal.close(TEXT, "place"), "place") == TEXT
+    assert seal.name(b"anne") == new.name(b"anne")
+
+
+def test_a_secret_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "var" / "secret.key"
+    assert kept_secret(path) is None
+    with ThreadPoolExecutor() as pool:
+        assert sum(pool.map(lambda _: make_secret(path), range(8))) == 1
+    assert path.stat().st_mode & 0o777 == 0o600
+    secret = kept_secret(path)
+    assert secret is not None
+    assert len(secret) == 64
+    assert not make_secret(path)
+    assert kept_secret(path) == secret
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_a_useless_secret_file_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "secret.key"
+    path.write_bytes(content)
+    with pytest.raises(SecretFileError, match=r"secret\.key"):
+        kept_secret(path)
+
+
+def test_a_secret_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "var").write_text("a file in the way")
+    with pytest.raises(SecretFileError, match="cannot be made"):
+        make_secret(tmp_path / "var" / "secret.key")

@@ -1,13 +1,13 @@
 import os
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, SecretStr, model_validator
 
-from servicekit.settings import MAX_VALUE_BYTES, ServiceSettings, SettingsError
+from servicekit.settings import MAX_VALUE_BYTES, ServiceSettings, SettingsError, is_set
 
 
 class Settings(ServiceSettings):
@@ -32,6 +32,16 @@ class Related(ServiceSettings):
         if self.lowest > self.highest:
             raise ValueError("LOWEST is greater than HIGHEST.")
         return self
+
+
+class OfTheBot(ServiceSettings):
+    prefix: ClassVar[str] = "BOT"
+    own: ClassVar[frozenset[str]] = frozenset({"database_url", "workers"})
+
+    bot_token: SecretStr
+    database_url: str = "sqlite:///bot.db"
+    workers: int = 16
+    log_level: Literal["info", "debug"] = "info"
 
 
 def mistakes(cls: type[ServiceSettings], environ: dict[str, str], env_file: Path | None = None) -> list[str]:
@@ -196,3 +206,84 @@ def test_a_field_may_not_take_the_name_of_anothers_file() -> None:
         class Ambiguous(ServiceSettings):
             log: str = ""
             log_file: str = ""
+
+
+SHARED = "DATABASE_URL=sqlite:///core.db\nWORKERS=1\nLOG_LEVEL=debug\nBOT_TOKEN=t\n"
+
+
+def test_in_a_shared_file_a_services_own_settings_have_its_prefix(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(SHARED)
+    settings = OfTheBot.load({}, env_file)
+    assert (settings.database_url, settings.workers, settings.log_level) == ("sqlite:///bot.db", 16, "debug")
+    env_file.write_text(SHARED + "BOT_DATABASE_URL=sqlite:///b.db\nBOT_WORKERS=2\nBOT_LOG_LEVEL=info\n")
+    settings = OfTheBot.load({}, env_file)
+    assert (settings.database_url, settings.workers, settings.log_level) == ("sqlite:///b.db", 2, "info")
+
+
+def test_in_its_own_environment_the_plain_name_works(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(SHARED + "BOT_WORKERS=2\n")
+    settings = OfTheBot.load({"DATABASE_URL": "sqlite:///x.db", "WORKERS": "3"}, env_file)
+    assert (settings.database_url, settings.workers) == ("sqlite:///x.db", 3)
+    settings = OfTheBot.load({"WORKERS": "3", "BOT_WORKERS": "4", "BOT_TOKEN": "t"})
+    assert settings.workers == 4
+
+
+def test_a_prefixed_value_may_lie_in_a_file_and_goes_before_the_plain_one(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("sqlite:///secret.db\n")
+    (tmp_path / ".env").write_text(f"{SHARED}BOT_DATABASE_URL_FILE={tmp_path / 'url'}\n")
+    assert OfTheBot.load({}, tmp_path / ".env").database_url == "sqlite:///secret.db"
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"BOT_WORKERS": "many"}, "BOT_WORKERS: input should be a valid integer"),
+        ({"WORKERS": "many"}, "WORKERS: input should be a valid integer"),
+        ({"BOT_LOG_LEVEL": "loud"}, "BOT_LOG_LEVEL: input should be 'info' or 'debug'"),
+        ({"BOT_WORKERS_FILE": "gone"}, "BOT_WORKERS_FILE names gone, which cannot be read"),
+    ],
+)
+def test_a_mistake_is_told_under_the_name_that_was_used(environ: dict[str, str], sentence: str) -> None:
+    (found,) = mistakes(OfTheBot, environ | {"BOT_TOKEN": "t"})
+    assert found.startswith(sentence)
+
+
+def test_what_is_missing_is_told_under_the_name_that_works_everywhere() -> None:
+    class Needy(ServiceSettings):
+        prefix: ClassVar[str] = "BOT"
+        own: ClassVar[frozenset[str]] = frozenset({"database_url"})
+
+        bot_token: str
+        database_url: str
+        secret: str
+
+    found = mistakes(Needy, {})
+    assert [line.split()[0] for line in found] == ["BOT_TOKEN", "BOT_DATABASE_URL", "SECRET"]
+
+
+def test_no_two_settings_share_a_name() -> None:
+    with pytest.raises(TypeError, match="share a name"):
+
+        class Twice(ServiceSettings):
+            prefix: ClassVar[str] = "BOT"
+            bot_port: int = 1
+            port: int = 2
+
+
+def test_own_fields_exist() -> None:
+    with pytest.raises(TypeError, match="workers"):
+
+        class Missing(ServiceSettings):
+            own: ClassVar[frozenset[str]] = frozenset({"workers"})
+
+
+def test_whether_something_is_set(tmp_path: Path) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text("TOKEN=\nOTHER_FILE=/run/secrets/other\nEMPTY=\n")
+    assert is_set("OTHER", {}, env_file)
+    assert is_set("TOKEN", {"TOKEN": "t"}, env_file)
+    assert is_set("TOKEN", {"TOKEN_FILE": "t"}, tmp_path / "gone")
+    assert not is_set("TOKEN", {}, env_file)
+    assert not is_set("EMPTY", {"EMPTY": ""}, env_file)

@@ -1,10 +1,14 @@
-"""Typed settings from the environment, a `.env` file, or files that hold one value each."""
+"""Typed settings from the environment, a `.env` file, or files that hold one value each.
+
+All services of an installation read the same `.env`, so a name may be meant for one of them only: see
+`ServiceSettings.prefix`.
+"""
 
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from dotenv.parser import parse_stream
 from pydantic import ValidationError
@@ -33,9 +37,20 @@ class ServiceSettings(BaseSettings):
     2. the `.env` file, in the same two ways;
     3. the field's default.
 
+    A service with a `prefix` takes each setting as `PREFIX_NAME`, too, and that goes before `NAME` wherever
+    both stand: `LOG_LEVEL` is said to all services, `TELEGRAM_LOG_LEVEL` to one. The fields in `own` cannot
+    be said to all: `DATABASE_URL` in a `.env` that all share is another service's. They are read from that
+    file as `PREFIX_NAME` only; the environment of a process, or of a container, is its own, and the plain
+    name works there. A field that begins with the prefix has no second name.
+
     An empty `NAME=` means "not set", as it stands in `.env.example`. Names that belong to no field
     are ignored: an environment is full of them. Type secrets as `SecretStr`, which no repr shows.
     """
+
+    prefix: ClassVar[str] = ""
+    """Tells this service's names from those of others; without the underscore. Empty: no second names."""
+    own: ClassVar[frozenset[str]] = frozenset()
+    """Fields whose plain name in a shared `.env` is not meant for this service."""
 
     # hide_input_in_errors: a secret that is refused must not reach a log either.
     model_config = SettingsConfigDict(
@@ -45,7 +60,11 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        names = {field.upper() for field in cls.model_fields}
+        names = {name for field in cls.model_fields for name in cls.names(field)}
+        if len(names) < sum(len(cls.names(field)) for field in cls.model_fields):
+            raise TypeError(f"two settings of {cls.__name__} share a name")
+        if unknown := cls.own - cls.model_fields.keys():
+            raise TypeError(f"own names fields that are not there: {sorted(unknown)}")
         if clash := sorted(name for name in names if name + FILE_SUFFIX in names):
             raise TypeError(
                 f"{clash[0]}{FILE_SUFFIX} would mean two things: a setting, and the file of {clash[0]}"
@@ -67,59 +86,88 @@ class ServiceSettings(BaseSettings):
     def load(cls, environ: Mapping[str, str], env_file: Path | None = None) -> Self:
         """Read every setting. A missing `env_file` counts as an empty one. Raises SettingsError."""
         from_file, problems = _read_env_file(env_file)
-        values: dict[str, str] = {}
-        for source in (from_file, environ):
-            found, more = _collect(source, cls.model_fields)
-            values |= found
-            problems += more
+        in_file = {field: cls.names(field, shared=True) for field in cls.model_fields}
+        found = _Found({}, {field: names[-1] for field, names in in_file.items()})
+        problems += _collect(from_file, in_file, found)
+        problems += _collect(environ, {field: cls.names(field) for field in cls.model_fields}, found)
         if not problems:
             try:
-                return cls.model_validate(values)
+                return cls.model_validate(found.values)
             except ValidationError as error:
-                problems = [_from_validation(details) for details in error.errors()]
+                problems = [_from_validation(details, found.names) for details in error.errors()]
         else:
-            problems += _other_problems(cls, values, {problem.field for problem in problems})
+            problems += _other_problems(cls, found, {problem.field for problem in problems})
         raise SettingsError(problem.sentence for problem in problems)
 
+    @classmethod
+    def names(cls, field: str, *, shared: bool = False) -> tuple[str, ...]:
+        """What a field is called, the first one going before the second.
 
-@dataclass(frozen=True)
+        Args:
+            shared: in a file that other services read, too.
+        """
+        plain, prefix = field.upper(), f"{cls.prefix}_"
+        if not cls.prefix or plain.startswith(prefix):
+            return (plain,)
+        return (prefix + plain,) if shared and field in cls.own else (prefix + plain, plain)
+
+
+def is_set(name: str, environ: Mapping[str, str], env_file: Path | None = None) -> bool:
+    """Whether a setting has a value under this name, or a file that holds one; nothing is read from there."""
+    from_file, _ = _read_env_file(env_file)
+    return any(source.get(key) for source in (environ, from_file) for key in (name, name + FILE_SUFFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the sources gave, by field."""
+
+    values: dict[str, str]
+    names: dict[str, str]
+    """Under which name; where nothing was found, the one to be told."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Problem:
     field: str | None
     sentence: str
 
 
-def _other_problems(
-    cls: type[ServiceSettings], values: dict[str, str], known: set[str | None]
-) -> list[_Problem]:
+def _other_problems(cls: type[ServiceSettings], given: _Found, known: set[str | None]) -> list[_Problem]:
     """What else is wrong, so that nobody has to start a service once per mistake."""
     try:
-        cls.model_validate(values)
+        cls.model_validate(given.values)
     except ValidationError as error:
-        found = [_from_validation(details) for details in error.errors()]
+        found = [_from_validation(details, given.names) for details in error.errors()]
         # A rule over several fields says little while one of them could not be read at all.
         return [problem for problem in found if problem.field is not None and problem.field not in known]
     return []
 
 
-def _collect(source: Mapping[str, str], fields: Iterable[str]) -> tuple[dict[str, str], list[_Problem]]:
-    """The values that one source gives, by field; those in files are read."""
-    values: dict[str, str] = {}
+def _collect(
+    source: Mapping[str, str], fields: Mapping[str, tuple[str, ...]], found: _Found
+) -> list[_Problem]:
+    """Add the values that one source gives, over those before; those in files are read."""
     problems: list[_Problem] = []
-    for field in fields:
-        name = field.upper()
-        value, path = source.get(name, ""), source.get(name + FILE_SUFFIX, "")
-        if value and path:
-            problems.append(
-                _Problem(field, f"{name} and {name}{FILE_SUFFIX} are both set: keep one of them.")
-            )
-        elif value:
-            values[field] = value
-        elif path:
-            try:
-                values[field] = _read_value(Path(path))
-            except ValueError as error:
-                problems.append(_Problem(field, f"{name}{FILE_SUFFIX} names {path}, {error}."))
-    return values, problems
+    for field, names in fields.items():
+        for name in names:
+            value, path = source.get(name, ""), source.get(name + FILE_SUFFIX, "")
+            if not value and not path:
+                continue
+            found.names[field] = name
+            if value and path:
+                problems.append(
+                    _Problem(field, f"{name} and {name}{FILE_SUFFIX} are both set: keep one of them.")
+                )
+            elif value:
+                found.values[field] = value
+            else:
+                try:
+                    found.values[field] = _read_value(Path(path))
+                except ValueError as error:
+                    problems.append(_Problem(field, f"{name}{FILE_SUFFIX} names {path}, {error}."))
+            break
+    return problems
 
 
 def _read_value(path: Path) -> str:
@@ -161,12 +209,12 @@ def _read_env_file(path: Path | None) -> tuple[dict[str, str], list[_Problem]]:
     return values, problems
 
 
-def _from_validation(details: ErrorDetails) -> _Problem:
+def _from_validation(details: ErrorDetails, names: Mapping[str, str]) -> _Problem:
     message = details["msg"].removeprefix("Value error, ").rstrip(".")
     if not details["loc"]:
         return _Problem(None, f"{message}.")
     field = str(details["loc"][0])
-    name = field.upper()
+    name = names[field]
     if details["type"] == "missing":
         sentence = (
             f"{name} is missing: set it, or set {name}{FILE_SUFFIX} to the path of a file that holds it."

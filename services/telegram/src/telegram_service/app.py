@@ -14,7 +14,7 @@ from telegram import Bot, BotCommand
 from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
 
-from servicekit.ai_core.client import AiCore
+from servicekit.ai_core.client import AiCore, key_in
 from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
@@ -25,7 +25,8 @@ from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime, until_signal
 from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
-from servicekit.storage.sealing import seal_for
+from servicekit.storage.sealing import Seal, seal_for
+from servicekit.storage.secret_file import kept_secret
 from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
@@ -95,12 +96,18 @@ def bot_of(settings: Settings) -> Bot:
     )
 
 
+def seal_of(settings: Settings) -> Seal:
+    """Keeps what people write unreadable in the database. Raises SecretFileError."""
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+    old = [each.get_secret_value() for each in settings.secret_key_old]
+    return seal_for("telegram", secret or kept_secret(settings.local_secret_path), old)
+
+
 def ai_core_of(settings: Settings) -> AiCore:
     """The AI core, with the key of the settings or that of a core on this machine."""
-    key = settings.ai_api_key.get_secret_value() if settings.ai_api_key else None
-    if key is None and settings.local_key_path.exists():
-        key = settings.local_key_path.read_text().strip()
-    return AiCore(settings.ai_api_url, key)
+    if settings.ai_api_key is not None:
+        return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
+    return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
 
 
 @asynccontextmanager
@@ -117,7 +124,7 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
 
 def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore) -> Service:
     """The service over what it needs from outside. ``bot`` is initialized."""
-    seal = seal_for("telegram", settings.secret_key.get_secret_value() if settings.secret_key else None)
+    seal = seal_of(settings)
     envelopes, wakeups = Envelopes(seal), LocalWakeups()
     journal, ledger = Journal(database, journal_tables), Ledger(database, journal_tables)
     timeout = timedelta(seconds=settings.session_timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -16,6 +16,10 @@ def _ids(value: Any) -> Any:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _words(value: Any) -> Any:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
 def _address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
@@ -25,11 +29,17 @@ def _address(value: str) -> str:
 
 Address = Annotated[str, AfterValidator(_address)]
 Ids = Annotated[frozenset[int], BeforeValidator(_ids)]
+Secret = Annotated[SecretStr, Field(min_length=16)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
 class Settings(ServiceSettings):
     """Read once, in ``__main__``, and handed down as an argument from there."""
+
+    prefix: ClassVar[str] = "TELEGRAM"
+    own: ClassVar[frozenset[str]] = frozenset(
+        {"database_url", "db_user", "db_password", "workers", "drain_timeout"}
+    )
 
     telegram_bot_token: SecretStr
     telegram_api_url: Address = "https://api.telegram.org"
@@ -51,8 +61,13 @@ class Settings(ServiceSettings):
     database_url: SecretStr = SecretStr("sqlite:///var/telegram.db")
     db_user: str | None = None
     db_password: SecretStr | None = None
-    secret_key: SecretStr | None = None
-    """Encrypts what people write; None: it is stored as it is."""
+    secret_key: Secret | None = None
+    """Encrypts what people write."""
+    secret_key_old: Annotated[tuple[Secret, ...], BeforeValidator(_words)] = ()
+    """Keys of before: what they have encrypted can still be read."""
+    local_secret_path: Path = Path("var/secret.key")
+    """Used where SECRET_KEY is not set: the key that ``make run`` has made. Without either, texts are stored
+    as they are."""
 
     allowed_users: Ids = frozenset()
     """Empty: everybody."""
@@ -74,6 +89,7 @@ class Settings(ServiceSettings):
     drain_timeout: Seconds = 20.0
 
     debug: bool = False
+    """Shorthand for LOG_LEVEL=debug."""
     log_level: LogLevel = "info"
     log_format: LogFormat = "json"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -28,6 +29,21 @@ SILENT_SECONDS = 60.0
 gone."""
 MAX_RETRY_AFTER = 3_600.0
 
+KeySource = Callable[[], str | None]
+"""The key of now; None: there is none yet."""
+
+
+def key_in(path: Path) -> KeySource:
+    """The key that an AI core on this machine keeps in a file for those who share the machine with it."""
+
+    def read() -> str | None:
+        try:
+            return path.read_text(encoding="ascii").strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    return read
+
 
 class AiCore:
     """Calls one AI core with one key. Use as an async context manager, or call :meth:`close`.
@@ -35,11 +51,14 @@ class AiCore:
     No call is repeated here: whoever calls knows what a repetition would mean.
     """
 
-    def __init__(self, url: str, key: str | None = None, *, silent_seconds: float = SILENT_SECONDS) -> None:
-        """``url`` is where it is reached, e.g. ``http://ai-core:8000``."""
+    def __init__(
+        self, url: str, key: str | KeySource | None = None, *, silent_seconds: float = SILENT_SECONDS
+    ) -> None:
+        """``url`` is where it is reached, e.g. ``http://ai-core:8000``. A ``key`` that may change, or that is
+        still to be made, is asked for with each call."""
         self._http = httpx.AsyncClient(
             base_url=url,
-            headers={} if key is None else {"x-api-key": key},
+            auth=None if key is None else _Key(key if callable(key) else lambda: key),
             timeout=httpx.Timeout(silent_seconds, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             # The address is the operator's word; a proxy of the environment is not meant for it.
@@ -133,6 +152,19 @@ class AiCore:
         except msgspec.DecodeError as error:
             raise Failed("the AI core's answer is not what it should be; is AI_API_URL right?") from error
         return answer
+
+
+class _Key(httpx.Auth):
+    def __init__(self, source: KeySource) -> None:
+        self._source = source
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        key = self._source()
+        if key is None:
+            # Without one it would be refused for good; the core that makes it may just be starting.
+            raise Unreachable("there is no key for the AI core yet")
+        request.headers["x-api-key"] = key
+        yield request
 
 
 def error_of(status: int, headers: httpx.Headers, body: bytes) -> AiCoreError:

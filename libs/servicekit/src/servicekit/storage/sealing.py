@@ -7,9 +7,11 @@ is kept, so that nobody who can write to the store can put one user's text in an
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -80,9 +82,34 @@ class SecretSeal:
         return hmac.digest(self._name_key, _joined(parts), "sha256").hex()
 
 
-def seal_for(purpose: str, secret: str | None) -> Seal:
-    """The seal for one kind of values; without a secret, one that hides nothing."""
-    return PlainSeal() if secret is None else SecretSeal(secret.encode(), purpose)
+class RotatingSeal:
+    """Implements :class:`Seal` while SECRET_KEY changes: closes with the new seal, opens with any."""
+
+    def __init__(self, new: Seal, old: Sequence[Seal]) -> None:
+        self._new = new
+        self._old = old
+
+    def close(self, value: bytes, place: str) -> bytes:
+        return self._new.close(value, place)
+
+    def open(self, stored: bytes, place: str) -> bytes:
+        for seal in (self._new, *self._old):
+            with contextlib.suppress(Unreadable):
+                return seal.open(stored, place)
+        raise Unreadable
+
+    def name(self, *parts: bytes) -> str:
+        return self._new.name(*parts)
+
+
+def seal_for(purpose: str, secret: str | None, old: Sequence[str] = ()) -> Seal:
+    """The seal for one kind of values; without a secret, one that hides nothing.
+
+    Args:
+        old: secrets of before, whose values can still be opened.
+    """
+    new = PlainSeal() if secret is None else SecretSeal(secret.encode(), purpose)
+    return RotatingSeal(new, [SecretSeal(each.encode(), purpose) for each in old]) if old else new
 
 
 def _joined(parts: tuple[bytes, ...]) -> bytes:
