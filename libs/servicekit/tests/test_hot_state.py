@@ -42,9 +42,9 @@ async def test_without_redis_everything_is_in_the_process() -> None:
 async def test_with_redis_processes_share_it_and_services_do_not(redis_server: RedisServer) -> None:
     url = redis_server.url
     async with (
-        open_hot_state(url, prefix="neo:bot:", on_failure=ignore, timeout=PATIENT) as one,
-        open_hot_state(url, prefix="neo:bot:", on_failure=ignore, timeout=PATIENT) as other,
-        open_hot_state(url, prefix="neo:mail:", on_failure=ignore, timeout=PATIENT) as mail,
+        open_hot_state(url, prefix="neo:bot:", on_failure=ignore, redis_seconds=PATIENT) as one,
+        open_hot_state(url, prefix="neo:bot:", on_failure=ignore, redis_seconds=PATIENT) as other,
+        open_hot_state(url, prefix="neo:mail:", on_failure=ignore, redis_seconds=PATIENT) as mail,
     ):
         await one.store.set("k", b"v", 60)
         assert await other.store.get("k") == b"v"
@@ -76,7 +76,7 @@ async def test_a_password_of_its_own_opens_a_redis_that_asks_for_one() -> None:
         for password, failing in (("a password", 0), ("another", 1)):
             counter = Counter()
             async with open_hot_state(
-                server.url, password, prefix="", on_failure=counter.count, timeout=PATIENT
+                server.url, password, prefix="", on_failure=counter.count, redis_seconds=PATIENT
             ) as hot:
                 await hot.limits.take([RARE])
             assert counter.counted == failing

@@ -40,7 +40,7 @@ async def open_hot_state(
     *,
     prefix: str,
     on_failure: Callable[[], None],
-    timeout: float = TIMEOUT,
+    redis_seconds: float = TIMEOUT,
 ) -> AsyncIterator[HotState]:
     """Hot state for one service; a Redis that is away when this begins is used when it comes.
 
@@ -48,7 +48,7 @@ async def open_hot_state(
         url: of Redis; None: everything is kept in this process.
         prefix: the service's own: begins every key, and names its channel.
         on_failure: called for each limit that could not be looked up in Redis.
-        timeout: seconds for one exchange with Redis.
+        redis_seconds: that one exchange with Redis may take.
 
     Raises:
         ValueError: the URL is none of Redis.
