@@ -1,6 +1,14 @@
 """For all tests of the workspace: real servers, and how hypothesis behaves."""
 
 from hypothesis import settings
+from mail_servers import (
+    _dovecot,
+    _postfix,
+    certificates,
+    dovecot,
+    postfix,
+    trusting,
+)
 from model_twins import twins
 from servers import (
     _postgres_cluster,
@@ -12,12 +20,18 @@ from servers import (
 )
 
 __all__ = [
+    "_dovecot",
+    "_postfix",
     "_postgres_cluster",
     "_redis",
+    "certificates",
+    "dovecot",
+    "postfix",
     "postgres_server",
     "postgres_url",
     "redis_server",
     "redis_url",
+    "trusting",
     "twins",
 ]
 

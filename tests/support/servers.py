@@ -64,6 +64,21 @@ def _guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def _wait_until_ended(processes: list[psutil.Process]) -> None:
+    """Those whose parent has ended, too, may be zombies for seconds, until the machine's first process looks
+    after them; they hold nothing any more."""
+    deadline = time.monotonic() + PATIENCE
+    while any(map(_works, processes)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def _works(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Program:
     """A server process on a port that it keeps over restarts."""
 
@@ -146,8 +161,8 @@ class Program:
         self.resume()
         family = self._processes()
         self._signal(how, family if how == signal.SIGKILL else family[-1:])
-        psutil.wait_procs(family, timeout=PATIENCE)
         self._process.wait(PATIENCE)
+        _wait_until_ended(family)
         if self._guard is not None:
             self._guard.kill()
             self._guard.communicate()

@@ -103,3 +103,23 @@ def test_a_missing_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(servers.SERVERS, "Redis", lambda: None)
     monkeypatch.setitem(servers.SERVERS, "PostgreSQL", lambda: Path("/usr/bin"))
     assert servers.missing() == ["Redis"]
+
+
+def test_dovecot_without_its_lmtp_server_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name, path=None: f"/usr/sbin/{name}" if path else None)
+    folder = tmp_path / "usr/lib/dovecot"
+    folder.mkdir(parents=True)
+    (folder / "imap-login").touch()
+    assert servers.dovecot(tmp_path) is None
+    (folder / "lmtp").touch()
+    assert servers.dovecot(tmp_path) == Path("/usr/sbin/dovecot")
+
+
+def test_postfix_is_found_where_the_distribution_keeps_it(tmp_path: Path) -> None:
+    assert servers.postfix_master(tmp_path) is None
+    master = tmp_path / "usr/libexec/postfix/master"
+    master.parent.mkdir(parents=True)
+    master.touch()
+    assert servers.postfix_master(tmp_path) == master

@@ -13,7 +13,7 @@ from typing import Callable
 
 from workspace_setup import system
 from workspace_setup.errors import SetupError
-from workspace_setup.system import POSTGRESQL, REDIS
+from workspace_setup.system import DOVECOT, POSTFIX, POSTGRESQL, REDIS
 
 # Debian, Fedora and Homebrew keep the servers of PostgreSQL's versions side by side, out of the PATH.
 POSTGRESQL_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
@@ -35,7 +35,32 @@ def postgresql_programs(root: Path = Path("/")) -> Path | None:
     return next((folder for folder in folders if (folder / "initdb").exists()), None)
 
 
-SERVERS: dict[str, Callable[[], Path | None]] = {REDIS: redis_server, POSTGRESQL: postgresql_programs}
+# Root's PATH has /usr/sbin; that of others often has not, and its programs are there all the same.
+SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
+POSTFIX_FOLDERS = ("usr/lib/postfix/sbin", "usr/libexec/postfix", "usr/lib/postfix/bin", "usr/lib/postfix")
+
+
+def dovecot(root: Path = Path("/")) -> Path | None:
+    """The program, if it is there together with its LMTP server and IMAP."""
+    found = shutil.which("dovecot") or shutil.which("dovecot", path=SYSTEM_PROGRAMS)
+    parts = ("imap-login", "lmtp")
+    folders = (root / "usr/lib/dovecot", root / "usr/libexec/dovecot")
+    complete = any(all((folder / part).exists() for part in parts) for folder in folders)
+    return Path(found) if found and complete else None
+
+
+def postfix_master(root: Path = Path("/")) -> Path | None:
+    """The program that starts all others, if it is installed."""
+    programs = (root / folder / "master" for folder in POSTFIX_FOLDERS)
+    return next((program for program in programs if program.exists()), None)
+
+
+SERVERS: dict[str, Callable[[], Path | None]] = {
+    REDIS: redis_server,
+    POSTGRESQL: postgresql_programs,
+    DOVECOT: dovecot,
+    POSTFIX: postfix_master,
+}
 
 
 def missing() -> list[str]:

@@ -20,7 +20,7 @@ C_COMPILERS = ("cc", "gcc", "clang")
 CXX_COMPILERS = ("c++", "g++", "clang++")
 
 # What is missing, and the packages that bring it, by family of distributions.
-PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL = WHAT = (
+PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX = (
     "Python 3.11 or later",
     "Python's venv module",
     "a C compiler",
@@ -28,15 +28,31 @@ PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL = WHAT = (
     "make",
     "Redis",
     "PostgreSQL",
+    "Dovecot",
+    "Postfix",
 )
+# In the order of _DISTRIBUTIONS.
+_DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
 _NAMES = {
-    "debian": ("python3", "python3-venv", "gcc", "g++", "make", "redis-server", "postgresql"),
-    "fedora": ("python3", "python3", "gcc", "gcc-c++", "make", "redis", "postgresql-server postgresql"),
-    "suse": ("python311", "python311", "gcc", "gcc-c++", "make", "redis", "postgresql-server postgresql"),
-    "arch": ("python", "python", "gcc", "gcc", "make", "valkey", "postgresql"),
-    "alpine": ("python3", "python3", "gcc musl-dev", "g++", "make", "redis", "postgresql postgresql-client"),
+    PYTHON: ("python3", "python3", "python311", "python", "python3"),
+    VENV: ("python3-venv", "python3", "python311", "python", "python3"),
+    C: ("gcc", "gcc", "gcc", "gcc", "gcc musl-dev"),
+    CXX: ("g++", "gcc-c++", "gcc-c++", "gcc", "g++"),
+    MAKE: ("make",) * 5,
+    REDIS: ("redis-server", "redis", "redis", "valkey", "redis"),
+    POSTGRESQL: (
+        "postgresql",
+        *("postgresql-server postgresql",) * 2,
+        "postgresql",
+        "postgresql postgresql-client",
+    ),
+    DOVECOT: ("dovecot-imapd dovecot-lmtpd", *("dovecot",) * 3, "dovecot dovecot-lmtpd"),
+    POSTFIX: ("postfix",) * 5,
 }
-PACKAGES: Mapping[str, Mapping[str, str]] = {name: dict(zip(WHAT, names)) for name, names in _NAMES.items()}
+PACKAGES: Mapping[str, Mapping[str, str]] = {
+    distribution: {what: names[place] for what, names in _NAMES.items()}
+    for place, distribution in enumerate(_DISTRIBUTIONS)
+}
 FAMILIES = {
     "ubuntu": "debian",
     "rhel": "fedora",
