@@ -74,6 +74,32 @@ def test_the_key_of_a_channel_has_no_limit_per_minute(capsys: pytest.CaptureFixt
     assert " – " in line
 
 
+def test_a_deployments_key_is_put_in_place_once(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    file = elsewhere / "key"
+    file.write_text("neo_abcdefghij_" + 40 * "A" + "\n")
+    create = ("create", "--channel", "telegram", "--key-file", str(file))
+    assert keys(capsys, *create) == keys(capsys, *create) == ""
+    assert "channel telegram" in row(capsys, file.read_text().strip())
+    assert keys(capsys, "list").count("channel telegram") == 1
+
+
+@pytest.mark.parametrize("content", ["", "neo_short_x", "neo_abcdefghij_" + 40 * "B", "\xff"])
+def test_a_file_that_holds_no_key_or_one_with_another_secret_is_refused(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, content: str
+) -> None:
+    file = elsewhere / "key"
+    file.write_text("neo_abcdefghij_" + 40 * "A")
+    create = ["keys", "create", "--channel", "telegram", "--key-file", str(file)]
+    assert command(create) == 0
+    file.write_text(content, encoding="latin-1")
+    capsys.readouterr()
+    assert command(create) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "neo_abcdefghij_" not in said.err
+    assert str(file) in said.err or "another secret" in said.err
+
+
 def test_rotate_prints_the_new_key_and_revoke_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
     key = keys(capsys, "create", "--name", "x").strip()
     key_id = key.split("_")[1]

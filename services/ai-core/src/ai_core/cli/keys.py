@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hmac
 import os
 import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +17,7 @@ from rich.table import Table
 from ai_core.access.administration import (
     MAX_GRACE,
     IssuedKey,
+    KeyAdministration,
     KeyWish,
     channel_wish,
     state_of,
@@ -22,9 +25,10 @@ from ai_core.access.administration import (
 )
 from ai_core.access.assembly import access_over, migrate, open_database
 from ai_core.access.caller import KeyLimits, PriorityClass, Scope
+from ai_core.access.keys import ID_CHARACTERS, SECRET_CHARACTERS, PresentedKey, digest_of, parse_key
 from ai_core.cli.terminal import ENV_FILE, complain
 from ai_core.config import Settings
-from ai_core.errors import NeoError
+from ai_core.errors import InvalidRequest, NeoError
 from ai_core.storage.keys import KeyRecord
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError
@@ -98,6 +102,12 @@ def _add_create(create: argparse.ArgumentParser) -> None:
         help="its waiting requests take turns by the user that they name",
     )
     add("--expires-in-days", type=_up_to(36_500), metavar="N", help="[never]")
+    add(
+        "--key-file",
+        type=Path,
+        metavar="PATH",
+        help="make the key that stands in this file, once, and print nothing: for deployments",
+    )
 
 
 def _up_to(largest: int) -> Callable[[str], int]:
@@ -129,7 +139,7 @@ async def _with_keys(settings: Settings, options: argparse.Namespace) -> int:
         keys = access_over(database, settings).keys
         match options.action:
             case "create":
-                show_secret(await keys.create(wish_of(options, settings, utc_now())))
+                await _create(keys, wish_of(options, settings, utc_now()), options.key_file)
             case "list":
                 show_table(await keys.all(), utc_now())
             case "rotate":
@@ -137,6 +147,33 @@ async def _with_keys(settings: Settings, options: argparse.Namespace) -> int:
             case "revoke":
                 print(f"Revoked: {(await keys.revoke(options.id)).id}", file=sys.stderr)
     return 0
+
+
+async def _create(keys: KeyAdministration, wish: KeyWish, file: Path | None) -> None:
+    if file is None:
+        show_secret(await keys.create(wish))
+        return
+    key = key_in_file(file)
+    known = next((record for record in await keys.all() if record.id == key.id), None)
+    if known is None:
+        known = (await keys.create(wish, key)).record
+    elif not hmac.compare_digest(known.secret_digest, digest_of(key.secret)):
+        raise InvalidRequest(f"Key {key.id} exists with another secret: rotate it, or make a new file.")
+    print(f"Key {known.id} ({known.name}) is in place.", file=sys.stderr)
+
+
+def key_in_file(path: Path) -> PresentedKey:
+    """The key that a deployment has made. Raises InvalidRequest."""
+    try:
+        key = parse_key(path.read_text(encoding="ascii").strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"{path} cannot be read.") from error
+    if key is None:
+        raise InvalidRequest(
+            f"{path} holds no key: neo_, {ID_CHARACTERS} small letters or digits, _, and "
+            f"{SECRET_CHARACTERS} letters or digits."
+        )
+    return key
 
 
 def wish_of(options: argparse.Namespace, settings: Settings, now: datetime) -> KeyWish:
