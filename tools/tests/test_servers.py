@@ -123,3 +123,16 @@ def test_postfix_is_found_where_the_distribution_keeps_it(tmp_path: Path) -> Non
     master.parent.mkdir(parents=True)
     master.touch()
     assert servers.postfix_master(tmp_path) == master
+
+
+def test_tesseract_that_reads_no_french_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "tesseract"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert servers.tesseract() is None
+    program.write_text("#!/bin/sh\necho 'List of available languages (2):'\necho eng\necho osd\n")
+    program.chmod(0o755)
+    assert servers.tesseract() is None
+    program.write_text("#!/bin/sh\necho eng\necho fra\n")
+    assert servers.tesseract() == program

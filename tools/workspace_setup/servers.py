@@ -1,4 +1,4 @@
-"""The servers that tests start for themselves: where their programs are, and how they get here.
+"""The servers and other programs that tests start for themselves: where they are, and how they get here.
 
 They are looked for at each set-up, which takes no time: unlike what is in .venv, they may be removed
 without our noticing.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Callable
 
 from workspace_setup import system
 from workspace_setup.errors import SetupError
-from workspace_setup.system import DOVECOT, POSTFIX, POSTGRESQL, REDIS
+from workspace_setup.system import ANTIWORD, DOVECOT, OCR, POSTFIX, POSTGRESQL, REDIS
 
 # Debian, Fedora and Homebrew keep the servers of PostgreSQL's versions side by side, out of the PATH.
 POSTGRESQL_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
@@ -55,11 +56,28 @@ def postfix_master(root: Path = Path("/")) -> Path | None:
     return next((program for program in programs if program.exists()), None)
 
 
+def tesseract() -> Path | None:
+    """The program, if it reads French and English."""
+    found = shutil.which("tesseract")
+    if found is None:
+        return None
+    answer = subprocess.run([found, "--list-langs"], capture_output=True, encoding="utf-8", check=False)
+    return Path(found) if {"fra", "eng"} <= set(answer.stdout.split()) else None
+
+
+def antiword() -> Path | None:
+    """The program, if it is installed."""
+    found = shutil.which("antiword")
+    return Path(found) if found else None
+
+
 SERVERS: dict[str, Callable[[], Path | None]] = {
     REDIS: redis_server,
     POSTGRESQL: postgresql_programs,
     DOVECOT: dovecot,
     POSTFIX: postfix_master,
+    OCR: tesseract,
+    ANTIWORD: antiword,
 }
 
 

@@ -20,7 +20,7 @@ C_COMPILERS = ("cc", "gcc", "clang")
 CXX_COMPILERS = ("c++", "g++", "clang++")
 
 # What is missing, and the packages that bring it, by family of distributions.
-PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX = (
+PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX, OCR, ANTIWORD = (
     "Python 3.11 or later",
     "Python's venv module",
     "a C compiler",
@@ -30,6 +30,8 @@ PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX = (
     "PostgreSQL",
     "Dovecot",
     "Postfix",
+    "Tesseract with French and English",
+    "antiword",
 )
 # In the order of _DISTRIBUTIONS.
 _DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
@@ -48,6 +50,14 @@ _NAMES = {
     ),
     DOVECOT: ("dovecot-imapd dovecot-lmtpd", *("dovecot",) * 3, "dovecot dovecot-lmtpd"),
     POSTFIX: ("postfix",) * 5,
+    OCR: (
+        "tesseract-ocr tesseract-ocr-fra tesseract-ocr-eng",
+        "tesseract tesseract-langpack-fra tesseract-langpack-eng",
+        "tesseract-ocr tesseract-ocr-traineddata-french tesseract-ocr-traineddata-english",
+        "tesseract tesseract-data-fra tesseract-data-eng",
+        "tesseract-ocr tesseract-ocr-data-fra tesseract-ocr-data-eng",
+    ),
+    ANTIWORD: ("antiword",) * 5,
 }
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     distribution: {what: names[place] for what, names in _NAMES.items()}
