@@ -42,6 +42,27 @@ class Attached:
     content: bytes
 
 
+class Remark(StrEnum):
+    """What a reader notices about a mail as a whole."""
+
+    NO_MAIL = "no_mail"
+    """Bytes without any header that a mail has."""
+    BROKEN = "broken"
+    """Not what the standards ask for; read all the same."""
+    CUT = "cut"
+    """More, deeper or longer than what is looked at."""
+    NO_MESSAGE_ID = "no_message_id"
+    SEVERAL_AUTHORS = "several_authors"
+    """More than one address in ``From``, or more than one ``From``."""
+    ENCRYPTED = "encrypted"
+    """S/MIME or PGP: not for us to read."""
+    SIGNED = "signed"
+    CALENDAR = "calendar"
+    """An invitation."""
+    REPORT = "report"
+    """From a mail server, on delivery or reading (RFC 6522)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One mail.
@@ -74,6 +95,11 @@ class Letter:
     """SHA-256 of the bytes, hexadecimal."""
     size: int
     """Bytes."""
+    signature: str = ""
+    """What stood under the text: not part of it."""
+    links: int = 0
+    """To web pages, in all parts."""
+    remarks: frozenset[Remark] = frozenset()
 
     def header(self, name: str) -> str | None:
         """The topmost of that name, given in lower case."""
