@@ -114,7 +114,13 @@ def start(model: Model) -> Iterator[Start]:
     """Starts backends, all over the same weights."""
     contexts: list[Context] = []
 
-    def start_one(cells: int = 2048, places: int = 16, pause_bytes: int = PLENTY_OF_MEMORY) -> Rig:
+    def start_one(
+        cells: int = 2048,
+        places: int = 16,
+        pause_bytes: int = PLENTY_OF_MEMORY,
+        *,
+        coalesces: bool = True,
+    ) -> Rig:
         ids = places + CACHED_IDS + 1
         context = CountingContext(model, ContextSettings(kv_cells=cells, sequence_ids=ids, threads=1))
         contexts.append(context)
@@ -127,6 +133,7 @@ def start(model: Model) -> Iterator[Start]:
             limits=Limits(),
             pause_bytes=pause_bytes,
         )
+        backend.coalesces = coalesces
         return Rig(backend, context)
 
     yield start_one
@@ -305,6 +312,29 @@ def test_a_prompt_that_comes_again_is_not_computed_again(start: Start, prompt: T
     assert (first, again) == (0, len(prompt) - 1)
     assert rig.said[0] == rig.said[1]
     assert rig.backend.stats().kv_cells_used == used
+
+
+def test_without_coalescing_those_who_come_together_compute_everything_themselves(
+    start: Start, prompt: Tokens
+) -> None:
+    cells = {}
+    for coalesces in (True, False):
+        rig = start(coalesces=coalesces)
+        shared = [rig.submit(id_, prompt, UNENDING, limit=8) for id_ in range(4)]
+        computed = dict.fromkeys(range(4), 0)
+        while not all(rig.said[id_] for id_ in range(4)):
+            for id_, ready in rig.step().prefix_ready:
+                computed[id_] = ready
+        assert shared == [0] * 4
+        assert list(computed.values()) == [len(prompt)] * 4
+        cells[coalesces] = rig.backend.stats().kv_cells_used
+        rig.finish()
+        assert len({tuple(said) for said in rig.said.values()}) == 1
+        # What they leave behind is kept once, and found by who comes later.
+        assert rig.backend.stats().kv_cells_used == len(prompt) + 7
+        assert rig.submit(9, prompt) == len(prompt) - 1
+        rig.finish()
+    assert cells[True] < 2 * len(prompt) < 4 * len(prompt) <= cells[False]
 
 
 def test_two_namespaces_never_share(start: Start, prompt: Tokens) -> None:

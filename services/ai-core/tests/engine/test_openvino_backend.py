@@ -22,6 +22,7 @@ from openvino_rig import GREEDY, Rig, open_backend
 from ai_core.engine.backends.llama_cpp.load import load as load_llama
 from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.openvino.prepared import REVISION, prepared
+from ai_core.engine.backends.openvino.slices import SIZES
 from ai_core.engine.backends.port import ConstraintFailed, Sequence, Tokens
 from ai_core.engine.chat.template import ChatTemplate
 from ai_core.engine.constraints.compiler import GrammarCompiler
@@ -334,12 +335,35 @@ def test_a_long_prompt_comes_in_small_slices_beside_others_and_in_large_steps_al
     while not rig.said[3]:
         before, said = rig.backend.computed_tokens, len(rig.said[2])
         rig.step()
-        assert rig.backend.computed_tokens - before <= 32 + 1
+        assert rig.backend.computed_tokens - before <= SIZES[0] + 1
         # The stream goes on in every step, as long as it lasts.
         assert len(rig.said[2]) == min(said + 1, 60)
     rig.finish()
     assert rig.said[3] == rig.said[1]
     assert rig.said[2] == usual
+
+
+@pytest.mark.parametrize("size", [16, 48])
+def test_slices_of_half_blocks_are_found_again_and_change_no_answer(
+    rig: Rig, small: Callable[..., Rig], size: int
+) -> None:
+    long = rig.prompt("Qui es-tu ?", SYSTEM + "8" + SYSTEM)
+    usual = rig.say(long, limit=20)
+    other = small(prefill_chunk=size)
+    other.submit(1, other.prompt("Bonjour"), UNENDING, limit=60)
+    other.step()
+    other.submit(2, long, limit=20)
+    computed: list[int] = []
+    while not other.said[2]:
+        before = other.backend.computed_tokens
+        other.step()
+        computed.append(other.backend.computed_tokens - before)
+    # The stream's own token, and where a block is filled one behind it.
+    assert max(computed) <= size + 2
+    assert sum(computed) <= len(long) * (1 + 1 / 32) + len(computed) + 16
+    other.finish()
+    assert other.said[2] == usual
+    assert other.backend.count(long, "") >= len(long) // 32 * 32 - 32
 
 
 def test_who_leaves_between_two_slices_is_gone(rig: Rig) -> None:

@@ -11,9 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
-from ai_core.engine.backends.openvino.marking import MARKED, id_bits, marked, plain
+from ai_core.engine.backends.openvino.marking import MARKED, cut, id_bits, marked, plain
 from ai_core.engine.backends.openvino.rows import Segment, Unreadable, read_batch
-from ai_core.engine.backends.openvino.slices import STEP, WHOLE, is_long, next_limit
+from ai_core.engine.backends.openvino.slices import (
+    HALF,
+    SIZES,
+    STEP,
+    STRETCH,
+    WHOLE,
+    Slicing,
+    fills_a_half,
+    is_long,
+    next_limit,
+    size_beside,
+)
+from ai_core.engine.backends.step_cost import Load, StepCost
 from ai_core.engine.tokens import Tokens, common_prefix
 
 VOCABULARY = 151_936
@@ -139,19 +151,72 @@ def test_what_was_not_used_for_the_longest_time_is_forgotten_first_its_end_befor
     assert held.count("", np.append(old, old[:1])) == BLOCK
 
 
-@given(st.integers(1, 5_000), st.integers(0, 5_000), st.integers(0, 4_096), st.booleans())
-def test_slices_are_whole_blocks_and_lead_to_the_end(
-    prompt: int, held: int, slice_: int, others: bool
+def test_a_block_of_which_nothing_can_be_found_takes_room_too() -> None:
+    held = HeldPrefixes(blocks=2)
+    tokens = np.zeros(2 * BLOCK, np.int32)
+    held.computed("", tokens)
+    held.wasted()
+    assert len(held) == 2
+    assert held.count("", np.append(tokens, tokens[:1])) == BLOCK
+
+
+class Cache:
+    """What OpenVINO's cache was seen to find: whole blocks; of a block that is not full, what was computed
+    when it was new; what was added later only when the block was full and a token stood behind it."""
+
+    def __init__(self) -> None:
+        self.found = {0}
+
+    def compute(self, start: int, end: int, *, beyond: bool) -> None:
+        last = end + beyond
+        for limit in range(start + 1, end + 1):
+            block = (limit - 1) // BLOCK * BLOCK
+            was_new = block >= start
+            if (was_new and limit in (end, block + BLOCK)) or (limit == block + BLOCK and last > limit):
+                self.found.add(limit)
+
+
+@given(
+    st.integers(1, 5_000),
+    st.integers(0, 5_000),
+    st.lists(st.sampled_from([*SIZES, STEP]), min_size=1, max_size=20),
+)
+def test_slices_lead_to_the_end_and_nothing_is_computed_twice(
+    prompt: int, held: int, sizes: list[int]
 ) -> None:
-    done, limits = min(held, prompt - 1), 0
-    while (limit := next_limit(prompt, done, slice_, others=others)) is not None:
-        assert limit % BLOCK == 0
+    done, cache = min(held // BLOCK * BLOCK, (prompt - 1) // BLOCK * BLOCK), Cache()
+    cache.found.add(done)
+    step = 0
+    while (limit := next_limit(prompt, done, sizes[step % len(sizes)])) is not None:
         assert done < limit < prompt
-        assert limit - done <= max(BLOCK, slice_, STEP)
-        done, limits = limit, limits + 1
-    assert limits <= prompt // BLOCK
-    assert is_long(prompt, 0, 32) == (prompt > WHOLE)
-    assert not is_long(prompt, 0, 0)
+        cache.compute(done, limit, beyond=fills_a_half(done, limit))
+        assert limit in cache.found
+        done, step = limit, step + 1
+    assert prompt - done <= STEP
+    assert is_long(prompt, 0) == (prompt > WHOLE)
+
+
+@given(st.integers(1, 16), st.integers(1, 2_000), st.integers(0, 8_000), st.floats(0, 2_000))
+def test_a_slice_is_as_large_as_the_time_allows(streams: int, length: int, depth: int, target: float) -> None:
+    cost, beside = StepCost(even=True), Load(streams, streams * length, streams * length)
+    size = size_beside(beside, depth, cost, Slicing(itl_target_ms=target))
+    most = target or STRETCH * cost.predict(beside)
+    larger = [other for other in SIZES if other > size]
+    assert size == HALF or cost.predict(beside.plus(size, depth)) <= most
+    assert all(cost.predict(beside.plus(other, depth)) > most for other in larger)
+    assert size + streams <= STEP
+
+
+def test_slices_become_smaller_the_deeper_a_prompt_is_read() -> None:
+    cost, beside = StepCost(even=True), Load(6, 600, 600)
+    sizes = [size_beside(beside, depth, cost, Slicing()) for depth in range(0, 20_000, 500)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert (sizes[0] >= BLOCK, sizes[-1]) == (True, HALF)
+
+
+@pytest.mark.parametrize(("wanted", "size"), [(1, HALF), (40, BLOCK), (64, 64), (4_096, 4_096)])
+def test_a_configured_slice_is_kept_to_in_half_blocks(wanted: int, size: int) -> None:
+    assert size_beside(Load(1, 1, 1), 0, StepCost(even=True), Slicing(fixed=wanted)) == size
 
 
 IDS = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=40).map(
@@ -166,6 +231,20 @@ def test_marks_can_be_taken_off_again_and_fit_into_31_bits(prompt: Tokens, names
     assert int(ids.max()) < 2**31
     assert plain(ids[0], VOCABULARY).tolist() == prompt.tolist()
     assert ids[0, MARKED:].tolist() == prompt[MARKED:].tolist()
+
+
+@given(IDS, st.text(max_size=20), st.data())
+def test_a_token_behind_a_slice_is_the_prompts_next_one_and_is_never_found_for_it(
+    prompt: Tokens, namespace: str, data: st.DataObject
+) -> None:
+    ids = marked(prompt, namespace, VOCABULARY)
+    limit = data.draw(st.integers(0, len(prompt) - 1))
+    assert cut(ids, limit, VOCABULARY, beyond=False).tolist() == ids[:, :limit].tolist()
+    longer = cut(ids, limit, VOCABULARY, beyond=True)
+    assert longer[:, :limit].tolist() == ids[:, :limit].tolist()
+    assert plain(longer[0], VOCABULARY).tolist() == prompt[: limit + 1].tolist()
+    if limit >= MARKED:
+        assert longer[0, limit] != ids[0, limit]
 
 
 def test_prompts_of_two_namespaces_begin_differently() -> None:

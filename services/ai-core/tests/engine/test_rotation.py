@@ -19,7 +19,7 @@ from ai_core.engine.backends.llama_cpp.scheduler import (
     plan_step,
     service_order,
 )
-from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
+from ai_core.engine.backends.step_cost import Load, StepCost
 
 PLENTY = 100_000
 COST = StepCost()

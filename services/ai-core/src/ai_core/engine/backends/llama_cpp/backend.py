@@ -24,7 +24,6 @@ from ai_core.engine.backends.llama_cpp.scheduler import (
     plan_step,
     service_order,
 )
-from ai_core.engine.backends.llama_cpp.step_cost import Load, StepCost
 from ai_core.engine.backends.llama_cpp.tenancy import Tenancy
 from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.port import (
@@ -35,6 +34,7 @@ from ai_core.engine.backends.port import (
     StepResult,
     Tokens,
 )
+from ai_core.engine.backends.step_cost import Load, StepCost
 
 
 class LlamaCppBackend:
@@ -52,6 +52,8 @@ class LlamaCppBackend:
 
     Attributes:
         adapters: what sequences may name; none until some are offered.
+        coalesces: whether a sequence shares what others are computing. If not, it shares only what those
+            before it left behind at their end.
     """
 
     def __init__(
@@ -71,11 +73,12 @@ class LlamaCppBackend:
         self._max_sequences = max_sequences
         self._context_length = context_length
         self._limits = limits
+        self.coalesces = True
         self._cache = KvCache(context, sequence_ids, shares=not model.is_recurrent)
         self._tenancy = Tenancy(self._cache, pause_bytes)
-        self._cost = StepCost(own_kernels=own_kernels)
+        self._cost = StepCost(even=own_kernels)
         # An adapter's products, and changing to it, cost time too.
-        self._adapted_cost = StepCost(own_kernels=own_kernels)
+        self._adapted_cost = StepCost(even=own_kernels)
         self._rotation = Rotation()
         self.adapters = LoraAdapters(model, context, self._forget_adapter)
         self._namespaces: dict[str, set[str]] = {}
@@ -260,8 +263,11 @@ class LlamaCppBackend:
         for running, count in parts:
             tokens = running.tokens(running.computed, running.computed + count)
             running.computed += count
-            running.committed = running.computed
-            self._cache.computed(running.slot, tokens)
+            if self.coalesces:
+                running.committed = running.computed
+                self._cache.computed(running.slot, tokens)
+            else:
+                self._cache.grew(running.slot, count)
             result.prefix_ready.append((running.id, min(running.computed, len(running.sequence.prompt))))
 
     def _sample(self, rows: list[Running], parts: list[tuple[Running, int]], result: StepResult) -> None:

@@ -71,7 +71,7 @@ class KvCache:
             self._context.share(merge.source, slot, merge.start, merge.end)
 
     def grew(self, slot: int, count: int) -> None:
-        """Generated tokens are in the cache; they join the tree when their sequence ends."""
+        """Tokens are in the cache; they join the tree when their sequence ends. Mostly generated ones."""
         self._private[slot] += count
 
     def finish(self, slot: int, private: Tokens) -> None:

@@ -86,6 +86,7 @@ def _generator(model: Model, config: EngineConfig, *, kernels: bool) -> Loaded:
         pause_bytes=config.pause_bytes,
         own_kernels=own_attention,
     )
+    backend.coalesces = config.coalescing
     converted = Path(config.converted_adapters) if config.converted_adapters else None
     backend.adapters.offer(config.adapters, converted)
     facts = (model.description, model.parameters, model.weights_bytes)

@@ -18,7 +18,7 @@ from ai_core.engine.backends.llama_cpp.scheduler import (
     PrefillView,
     decode_load,
 )
-from ai_core.engine.backends.llama_cpp.step_cost import StepCost
+from ai_core.engine.backends.step_cost import StepCost
 
 CostOf = Callable[[str], StepCost]
 """What a group's calls cost."""

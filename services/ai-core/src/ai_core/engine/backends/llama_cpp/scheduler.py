@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ai_core.engine.backends.llama_cpp.step_cost import TILE_ROWS, Load, StepCost
+from ai_core.engine.backends.step_cost import TILE_ROWS, Load, StepCost
 
 BURST_TOKENS = 128
 """A prompt with at most so many tokens left is computed in one piece."""

@@ -13,6 +13,7 @@ the cache.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -24,11 +25,19 @@ from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.openvino.adapters import OpenVinoAdapters
 from ai_core.engine.backends.openvino.choosing import Chooser, is_plain_greedy
 from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
-from ai_core.engine.backends.openvino.marking import InputIds, marked, plain
+from ai_core.engine.backends.openvino.marking import InputIds, cut, marked, plain
 from ai_core.engine.backends.openvino.nodes import Floats, conducted
 from ai_core.engine.backends.openvino.rows import Positions, Segment, Unreadable, read_batch
 from ai_core.engine.backends.openvino.running import Running
-from ai_core.engine.backends.openvino.slices import Sizes, is_long, next_limit
+from ai_core.engine.backends.openvino.slices import (
+    STEP,
+    Sizes,
+    Slicing,
+    fills_a_half,
+    is_long,
+    next_limit,
+    size_beside,
+)
 from ai_core.engine.backends.port import (
     BackendStats,
     Capabilities,
@@ -38,6 +47,7 @@ from ai_core.engine.backends.port import (
     StepResult,
     Tokens,
 )
+from ai_core.engine.backends.step_cost import Load, StepCost
 from ai_core.engine.messages import AdapterFile
 
 
@@ -48,6 +58,7 @@ class OpenVinoBackend:
         pipeline: over a prepared graph (``graph.prepare``), with a cache of this size.
         sizes: of the model and its cache.
         ends: tokens that end an answer.
+        slicing: how long prompts are read beside others.
         linears: what of the graph can be adapted, by number: its name, and what goes in and comes out.
         adapters: those that sequences may name from the start.
     """
@@ -58,12 +69,15 @@ class OpenVinoBackend:
         sizes: Sizes,
         *,
         ends: frozenset[int],
+        slicing: Slicing,
         linears: Mapping[str, tuple[int, int]] = MappingProxyType({}),
         adapters: Iterable[AdapterFile] = (),
     ) -> None:
         self._pipeline: genai.ContinuousBatchingPipeline | None = pipeline
         self._sizes = sizes
         self._ends = ends
+        self._slicing = slicing
+        self._cost = StepCost(even=True)
         self._held = HeldPrefixes(sizes.blocks)
         self._sequences: dict[int, Running] = {}
         self._request_ids = itertools.count(1)
@@ -100,7 +114,7 @@ class OpenVinoBackend:
         running = Running(sequence, ids, chooser, sequence.priority)
         self._sequences[sequence.id] = running
         held = self.count(sequence.prompt, sequence.namespace)
-        if is_long(len(sequence.prompt), held, self._sizes.slice):
+        if not self._slicing.whole and is_long(len(sequence.prompt), held):
             running.limit = held
         else:
             self._give(running, None)
@@ -123,8 +137,10 @@ class OpenVinoBackend:
         result = StepResult()
         self._segments = []
         self._give_next_slice()
+        began = time.perf_counter()
         with conducted(self):
             self._running_pipeline.step()
+        self._cost.observe(_load(self._segments), (time.perf_counter() - began) * 1e3)
         for segment in self._segments:
             self._computed(segment, result)
         for running in list(self._sequences.values()):
@@ -166,16 +182,29 @@ class OpenVinoBackend:
             return
         # One prompt after the other: two that take turns would both be late.
         running = max(waiting, key=lambda one: (one.priority, one.next or 0))
-        others = any(one.limit is None for one in alive)
-        done = max(running.next or 0, running.limit or 0)
-        self._give(running, next_limit(len(running.sequence.prompt), done, self._sizes.slice, others=others))
+        if running.next is None:
+            running.limit = self.count(running.sequence.prompt, running.sequence.namespace)
+        done = running.limit or 0
+        streams = [one.length for one in alive if one.limit is None]
+        size = STEP
+        if streams:
+            beside = Load(len(streams), sum(streams), sum(streams))
+            size = size_beside(beside, done, self._cost, self._slicing)
+        self._give(running, next_limit(len(running.sequence.prompt), done, size))
 
     def _give(self, running: Running, limit: int | None) -> None:
         """Let the pipeline compute a sequence, or its prompt up to a limit."""
+        ids = running.ids
+        if limit is not None:
+            beyond = fills_a_half(running.limit or 0, limit)
+            ids = cut(ids, limit, self._sizes.vocabulary, beyond=beyond)
+            running.beyond = int(beyond)
+            if beyond:
+                self._held.wasted()
         running.limit = limit
         config = self._generation_config(running.sequence, limit)
-        ids = ov.Tensor(np.ascontiguousarray(running.ids[:, :limit]))
-        running.handle = self._running_pipeline.add_request(next(self._request_ids), ids, config)
+        tensor = ov.Tensor(np.ascontiguousarray(ids))
+        running.handle = self._running_pipeline.add_request(next(self._request_ids), tensor, config)
         # Whoever was given last comes last in a batch.
         self._sequences[running.id] = self._sequences.pop(running.id)
 
@@ -245,11 +274,12 @@ class OpenVinoBackend:
         if running.next is None:
             running.reused = segment.start
             result.reused.append((running.id, min(segment.start, len(prompt))))
+        end = segment.end if running.limit is None else min(segment.end, running.limit)
         if segment.start < len(prompt):
-            ready = min(segment.end, len(prompt))
+            ready = min(end, len(prompt))
             self._held.computed(self._marks(running.sequence.namespace), prompt[:ready])
             result.prefix_ready.append((running.id, ready))
-        running.next = segment.end
+        running.next = end
 
     def _relay(self, running: Running, result: StepResult) -> None:
         if running.lost:
@@ -308,3 +338,10 @@ class OpenVinoBackend:
         if running.next is not None:
             computed = running.tokens(0, min(running.next, running.length))
             self._held.computed(self._marks(running.sequence.namespace), computed)
+
+
+def _load(segments: Iterable[Segment]) -> Load:
+    load = Load()
+    for segment in segments:
+        load = load.plus(segment.end - segment.start, segment.start)
+    return load

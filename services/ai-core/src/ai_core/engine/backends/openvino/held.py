@@ -16,6 +16,10 @@ BLOCK = 32
 """Tokens in a block of the CPU's cache."""
 
 
+class Unfindable:
+    """The key of a block that holds nothing of use."""
+
+
 class HeldPrefixes:
     """Chains of whole blocks; those that were not used for the longest time are forgotten first.
 
@@ -25,7 +29,7 @@ class HeldPrefixes:
 
     def __init__(self, blocks: int) -> None:
         self._blocks = blocks
-        self._held: OrderedDict[int, None] = OrderedDict()
+        self._held: OrderedDict[int | Unfindable, None] = OrderedDict()
 
     def __len__(self) -> int:
         """Blocks that are held."""
@@ -37,8 +41,12 @@ class HeldPrefixes:
         for key in reversed(list(_chain(namespace, tokens))):
             self._held[key] = None
             self._held.move_to_end(key)
-        while len(self._held) > self._blocks:
-            self._held.popitem(last=False)
+        self._forget_what_is_too_much()
+
+    def wasted(self) -> None:
+        """A block was taken for something that nobody will find."""
+        self._held[Unfindable()] = None
+        self._forget_what_is_too_much()
 
     def count(self, namespace: str, prompt: Tokens) -> int:
         """How many leading tokens of a prompt would not be computed again. The last one always is: the answer
@@ -49,6 +57,10 @@ class HeldPrefixes:
                 break
             held += BLOCK
         return min(held, len(prompt) - 1)
+
+    def _forget_what_is_too_much(self) -> None:
+        while len(self._held) > self._blocks:
+            self._held.popitem(last=False)
 
 
 def _chain(namespace: str, tokens: Tokens) -> Iterator[int]:

@@ -25,7 +25,7 @@ from ai_core.engine.backends.openvino.lora import Lora
 from ai_core.engine.backends.openvino.prepare import LINEARS_FILE, MODEL_FILE
 from ai_core.engine.backends.openvino.prepared import prepared
 from ai_core.engine.backends.openvino.shapes import WEIGHTS, unsupported
-from ai_core.engine.backends.openvino.slices import SLICE, STEP, Sizes
+from ai_core.engine.backends.openvino.slices import STEP, Sizes, Slicing
 from ai_core.engine.backends.openvino.steering import Steering
 from ai_core.engine.messages import EngineConfig
 
@@ -77,14 +77,16 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         on_progress(_PREPARED)
         pipeline, vocabulary = _compile(folder, config, cells)
         linears = _linears(folder)
-    # Slices of one prompt after the other find in the cache what those before had in common: without them,
-    # it shows what it costs that all compute the same at once.
-    slice_ = (config.prefill_chunk or SLICE) if config.coalescing else 0
-    sizes = Sizes(vocabulary, min(length, cells), config.max_sequences, cells, slice_)
     backend = OpenVinoBackend(
         pipeline,
-        sizes,
+        Sizes(vocabulary, min(length, cells), config.max_sequences, cells),
         ends=frozenset(token for token in source.vocabulary.end_tokens if token < vocabulary),
+        slicing=Slicing(
+            fixed=config.prefill_chunk,
+            itl_target_ms=config.itl_target_ms,
+            # Slices of one prompt after the other find in the cache what those before had in common.
+            whole=not config.coalescing,
+        ),
         linears=linears,
         adapters=config.adapters,
     )

@@ -47,3 +47,13 @@ def marked(prompt: Tokens, namespace: str, vocabulary: int) -> InputIds:
 def plain(ids: InputIds, vocabulary: int) -> Tokens:
     """The token ids without marks."""
     return (ids & ((1 << id_bits(vocabulary)) - 1)).astype(np.int32)
+
+
+def cut(ids: InputIds, limit: int, vocabulary: int, *, beyond: bool) -> InputIds:
+    """The first ``limit`` tokens of a prompt as the pipeline gets it. With ``beyond``, the next one follows
+    with a mark that no prompt has there, so that what is computed of it is never found."""
+    if not beyond:
+        return ids[:, :limit]
+    ids = ids[:, : limit + 1].copy()
+    ids[0, limit] |= 1 << id_bits(vocabulary)
+    return ids

@@ -27,6 +27,8 @@ class Running:
     """OpenVINO's, of the request that is under way; None: the next slice of the prompt waits for its turn."""
     limit: int | None = None
     """How much of a long prompt OpenVINO has been given so far; None: all of it."""
+    beyond: int = 0
+    """1: of the token behind that limit, too (``slices``)."""
     next: int | None = None
     reused: int = 0
     """Blocks' tokens that it found in the cache."""
@@ -49,7 +51,7 @@ class Running:
     @property
     def known(self) -> int:
         """The same, as far as OpenVINO was given it."""
-        return self.length if self.limit is None else self.limit
+        return self.length if self.limit is None else self.limit + self.beyond
 
     def token(self, position: int) -> int:
         """A known token."""

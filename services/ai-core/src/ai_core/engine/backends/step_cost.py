@@ -1,6 +1,6 @@
 """What a step will cost, learned from the steps before.
 
-On a CPU the cost of a ``llama_decode`` call is close to linear in its rows (matrix products), in the
+On a CPU the cost of computing a batch is close to linear in its rows (matrix products), in the
 cells that its rows look at (attention), and in the cells that are fetched for that, once for several
 neighbouring rows. With ggml's attention the coefficients are others from 64 rows on, where it works
 in tiles. So there are two linear models, each fitted while it runs by recursive least squares with
@@ -83,11 +83,11 @@ class StepCost:
     them by what is true here.
 
     Args:
-        own_kernels: whether products and attention are computed by our own kernels.
+        even: whether rows cost the same however many there are, as with our own kernels and with OpenVINO.
     """
 
-    def __init__(self, *, own_kernels: bool = False) -> None:
-        if own_kernels:
+    def __init__(self, *, even: bool = False) -> None:
+        if even:
             self._plain = self._tiled = _Linear([30.0, 1.5, 0.5, 1.0])
         else:
             self._plain = _Linear([30.0, 5.0, 8.0, 2.0])
