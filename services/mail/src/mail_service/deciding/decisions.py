@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Note(StrEnum):
@@ -18,6 +19,8 @@ class Note(StrEnum):
     """Larger than what is taken: please send less."""
     INVITATION = "invitation"
     """Only an invitation, to which an assistant cannot come."""
+    NOT_PROVEN = "not_proven"
+    """It asks about the sender's data, and nobody vouches for its being from them."""
 
 
 class Request(StrEnum):
@@ -31,33 +34,39 @@ class Reason(StrEnum):
     """Why a letter is not answered, or not yet."""
 
     NO_MAIL = "no_mail"
+    """Bytes that are no mail."""
+    UNREADABLE = "unreadable"
+    """The server never handed it out."""
     NO_SENDER = "no_sender"
     SEVERAL_AUTHORS = "several_authors"
+    BLOCKED = "blocked"
     OWN_ADDRESS = "own_address"
     OWN_MESSAGE = "own_message"
     AUTO_SUBMITTED = "auto_submitted"
-    EMPTY_RETURN_PATH = "empty_return_path"
+    RETURN_PATH = "return_path"
+    """Empty, or a mail system's."""
     MAIL_SYSTEM = "mail_system"
+    """From a mail server or a list server."""
     REPORT = "report"
     SUPPRESSED = "suppressed"
+    """The sender wants no automatic answers (X-Auto-Response-Suppress)."""
     AUTO_REPLY = "auto_reply"
+    SAME_TEXT = "same_text"
+    THREAD_LIMIT = "thread_limit"
     MAILING_LIST = "mailing_list"
     BULK = "bulk"
-    SAME_TEXT = "same_text"
-    TOO_QUICK = "too_quick"
-    THREAD_LIMIT = "thread_limit"
-    BLOCKED = "blocked"
+    NO_REPLY = "no_reply"
+    """From an address that takes no mail."""
     NOT_ALLOWED = "not_allowed"
     NOT_AUTHENTICATED = "not_authenticated"
+    """From an address that a rule names, but nobody vouches for its being from there."""
     FORGED = "forged"
-    SPAM = "spam"
     INFECTED = "infected"
-    SPAM_SCANNER_AWAY = "spam_scanner_away"
+    SPAM = "spam"
     VIRUS_SCANNER_AWAY = "virus_scanner_away"
+    SPAM_SCANNER_AWAY = "spam_scanner_away"
     DNS_AWAY = "dns_away"
-    SENDER_LIMIT = "sender_limit"
-    COPY_LIMIT = "copy_limit"
-    TOTAL_LIMIT = "total_limit"
+    HOURLY_LIMIT = "hourly_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Answer:
     """It is answered, to its sender alone."""
 
     note: Note | None = None
-    """With this instead of what a model says."""
+    """With this, instead of what a model says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class Hold:
     reason: Reason
     until: datetime
     tell_sender: bool = False
-    """The sender is to be told now that it waits (at most once a day)."""
+    """The sender is to be told now that it waits; never twice a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +111,7 @@ class Serve:
 Outcome = Answer | Ignore | Hold | Bury | Serve
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One rule that was asked."""
 
     rule: str

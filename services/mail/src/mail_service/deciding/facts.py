@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mail_service.letters import Verdict
+
+EVERYBODY = "*"
 
 
 class Scan(StrEnum):
@@ -22,15 +24,6 @@ class Scan(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """What was answered within a moving window."""
-
-    used: int = 0
-    free_at: datetime | None = None
-    """When the oldest of them leaves the window."""
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """What is known when the decision is made."""
 
@@ -39,29 +32,55 @@ class Facts:
     verdict: Verdict = Verdict.UNKNOWN
     """Of ``verifying``."""
     dns_away: bool = False
-    """The verdict could not be had: a name server did not answer."""
+    """A name server did not answer: the verdict may be better later."""
+    breaks_policy: bool = False
+    """The sender's domain wants mail like this refused or put aside (DMARC), as far as we can tell."""
     spam: Scan = Scan.OFF
     """Of rspamd or SpamAssassin."""
     virus: Scan = Scan.OFF
-    answers_ours: bool = False
-    """``In-Reply-To`` or ``References`` names a Message-ID that we gave."""
     is_ours: bool = False
     """Its own Message-ID is one that we gave."""
+    answers_ours: bool = False
+    """``In-Reply-To`` or ``References`` names a Message-ID that we gave."""
     alike_before: int = 0
-    """Earlier mails of this sender, within a day, with a text like this one (``fingerprints.alike``)."""
-    after_answer: timedelta | None = None
-    """How long after our last answer in this thread it was sent to us; None: we have not answered there."""
-    quick_before: bool = False
-    """The sender's mail before this one in this thread also came quickly after an answer of ours."""
+    """Earlier mails of this sender, within a day, with the same ``likeness.essence``."""
+    earlier: tuple[str, ...] = ()
+    """The ``likeness.essence`` of what this sender wrote within a day, as far as it is at hand."""
     answers_in_thread: int = 0
     """Of ours, within a day."""
-    answers_to_sender: Count = field(default_factory=Count)
-    """Within an hour."""
-    copies_to_sender: Count = field(default_factory=Count)
-    """Within an hour, to mails with several recipients or with us in Cc."""
-    answers_in_all: Count = field(default_factory=Count)
-    """Within an hour, to everybody."""
     mails_of_sender: int = 0
     """That came within an hour, this one not counted."""
+    free_at: datetime | None = None
+    """When an hourly limit lets this one be answered; None: now."""
     told_today: bool = False
     """The sender was told within a day that mail of theirs waits."""
+    too_large: bool = False
+    """Only its head was fetched, because of its size."""
+    unreadable: bool = False
+    """Only its head was fetched, because the server never handed out the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The house's rules: what the operator configured.
+
+    Who is named: an address, a domain (``example.org`` or ``@example.org``), all below one
+    (``.example.org``), or everybody (``*``); in any case.
+    """
+
+    own_addresses: frozenset[str]
+    """Of every mailbox that this service answers, in lower case."""
+    allowed: frozenset[str] = frozenset({EVERYBODY})
+    blocked: frozenset[str] = frozenset()
+    urgent: frozenset[str] = frozenset()
+    """Senders whose mail goes first."""
+    bulk_allowed: frozenset[str] = frozenset()
+    """Senders whose notifications and lists are answered all the same."""
+    largest: int = 25 * 1024 * 1024
+    """Bytes."""
+    answers_per_thread: int = 20
+    """Within a day."""
+    look_again: timedelta = timedelta(minutes=1)
+    """For what waits for a scanner or a name server."""
+    spam_score: float = 5.0
+    """From which on the rules of our own call it spam."""
