@@ -139,10 +139,14 @@ async def test_a_reset_and_an_hour_of_silence_begin_anew(store: Store) -> None:
 
 
 async def test_texts_are_sealed_in_the_database(store: Store, tmp_path: Path) -> None:
-    await store.say(1, "mon salaire")
+    turn = Turn("mon salaire", "votre salaire", "Document « salaire.pdf » :\n1 800 €")
+    await store.people.meet(ANNE)
+    await store.conversations.add("42", ANNE, 1, turn)
     async with store.database.reading() as connection:
         row = (await connection.execute(metadata.tables["turns"].select())).one()
-    assert b"salaire" not in row.question + row.answer
+    assert b"salaire" not in row.question + row.answer + row.document
+    assert await store.conversations.recent("42", 1) == [(1, turn)]
+    assert [kept.turn for kept in await store.conversations.of_person(ANNE)] == [turn]
 
 
 async def test_what_is_kept_of_somebody_is_theirs_to_have_and_to_delete(store: Store) -> None:

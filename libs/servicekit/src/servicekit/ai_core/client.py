@@ -27,6 +27,8 @@ CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """The server sends a comment every few seconds while an answer is under way, so silence means that it is
 gone."""
+TRANSCRIBING_SECONDS = 330.0
+"""The server gives up a little earlier."""
 MAX_RETRY_AFTER = 3_600.0
 
 KeySource = Callable[[], str | None]
@@ -130,6 +132,24 @@ class AiCore:
             raise Unreachable(f"the AI core cannot be reached ({type(error).__name__})") from error
         raise Unreachable("the answer broke off")
 
+    async def transcribe(self, recording: bytes, *, name: str = "voice.ogg") -> str:
+        """What is said in a recording.
+
+        Args:
+            name: only its ending matters: servers take it for the format.
+
+        Raises:
+            AiCoreError: ``ModelMissing`` where this AI core has no speech model.
+        """
+        timeout = httpx.Timeout(TRANSCRIBING_SECONDS, connect=CONNECT_SECONDS)
+        try:
+            response = await self._http.post(
+                "/v1/audio/transcriptions", files={"file": (name, recording)}, timeout=timeout
+            )
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the AI core cannot be reached ({type(error).__name__})") from error
+        return str(_fields(response).get("text", ""))
+
     async def models(self) -> list[ModelFacts]:
         """The models that the key may use. Raises AiCoreError."""
         return msgspec.convert((await self._get("/api/v1/models"))["models"], list[ModelFacts])
@@ -145,13 +165,17 @@ class AiCore:
             response = await self._http.get(path)
         except httpx.HTTPError as error:
             raise Unreachable(f"the AI core cannot be reached ({type(error).__name__})") from error
-        if response.status_code != httpx.codes.OK:
-            raise error_of(response.status_code, response.headers, response.content)
-        try:
-            answer = msgspec.json.decode(response.content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise Failed("the AI core's answer is not what it should be; is AI_API_URL right?") from error
-        return answer
+        return _fields(response)
+
+
+def _fields(response: httpx.Response) -> dict[str, Any]:
+    if response.status_code != httpx.codes.OK:
+        raise error_of(response.status_code, response.headers, response.content)
+    try:
+        answer = msgspec.json.decode(response.content, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise Failed("the AI core's answer is not what it should be; is AI_API_URL right?") from error
+    return answer
 
 
 class _Key(httpx.Auth):
@@ -173,7 +197,7 @@ def error_of(status: int, headers: httpx.Headers, body: bytes) -> AiCoreError:
     text = f"{message} ({status})" if message else f"HTTP {status}"
     if status in {401, 403}:
         return NotAllowed(text)
-    if status == 404:
+    if status in {404, 501}:
         return ModelMissing(text)
     if status in {408, 429, 502, 503, 504}:
         return Busy(text, _seconds(headers.get("retry-after")))

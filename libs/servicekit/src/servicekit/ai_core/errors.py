@@ -24,7 +24,7 @@ class Unreachable(AiCoreError):
 
 
 class ModelMissing(AiCoreError):
-    """There is no such model, or this key may not use it (404)."""
+    """There is no such model, or this key may not use it (404), or none for such a task (501)."""
 
 
 class Refused(AiCoreError):

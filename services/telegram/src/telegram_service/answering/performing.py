@@ -179,6 +179,7 @@ class Performer:
                     "at": kept.at.isoformat(),
                     "question": kept.turn.question,
                     "answer": kept.turn.answer,
+                    "document": kept.turn.document,
                 }
                 for kept in await self._conversations.of_person(asked.person.id)
             ],

@@ -16,10 +16,12 @@ class Turn:
 
     question: str
     answer: str
+    document: str = ""
+    """What was sent with the question, as the model reads it (``dialogue.documents``)."""
 
     @property
     def characters(self) -> int:
-        """The length of both."""
+        """The length of question and answer."""
         return len(self.question) + len(self.answer)
 
 

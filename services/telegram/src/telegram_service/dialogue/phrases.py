@@ -31,6 +31,7 @@ class Phrase(StrEnum):
     UNKNOWN_COMMAND = "unknown_command"
     OLD_BUTTON = "old_button"
     SLOW_DOWN = "slow_down"
+    TOO_MANY = "too_many"
     USED_UP = "used_up"
     PLEASE_WAIT = "please_wait"
     APOLOGY = "apology"
@@ -39,6 +40,17 @@ class Phrase(StrEnum):
     CUT_SHORT = "cut_short"
     NO_FILES = "no_files"
     NO_VOICE = "no_voice"
+    VOICE_UNCLEAR = "voice_unclear"
+    ABOUT_DOCUMENT = "about_document"
+    ABOUT_PICTURE = "about_picture"
+    DOCUMENT_CUT = "document_cut"
+    FILE_TOO_LARGE = "file_too_large"
+    FILE_TOO_MUCH = "file_too_much"
+    FILE_ENCRYPTED = "file_encrypted"
+    FILE_UNREADABLE = "file_unreadable"
+    FILE_NOT_INSTALLED = "file_not_installed"
+    FILE_EMPTY = "file_empty"
+    FILE_GONE = "file_gone"
 
 
 _FRENCH: Mapping[Phrase, str] = {
@@ -82,6 +94,8 @@ n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal 
     Phrase.UNKNOWN_COMMAND: "Je ne connais pas cette commande. /help montre celles qu'il y a.",
     Phrase.OLD_BUTTON: "Ce bouton n'est plus valable.",
     Phrase.SLOW_DOWN: "Cela fait beaucoup de messages. Réessayez dans {seconds} s, s'il vous plaît.",
+    Phrase.TOO_MANY: "Beaucoup de monde m'écrit en ce moment, et je n'y arrive plus. "
+    "Réessayez dans {seconds} s, s'il vous plaît.",
     Phrase.USED_UP: "Vous avez utilisé ce qui est prévu pour aujourd'hui. Réessayez dans {hours} h.",
     Phrase.PLEASE_WAIT: "Beaucoup de monde pose des questions ; la réponse prend un peu plus de temps…",
     Phrase.APOLOGY: "Je n'arrive pas à répondre en ce moment, et j'en suis désolé. "
@@ -91,6 +105,24 @@ n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal 
     Phrase.CUT_SHORT: "(arrêté)",
     Phrase.NO_FILES: "Je ne lis pas ce genre de fichier. Envoyez le texte, ou un PDF, DOCX, TXT ou MD.",
     Phrase.NO_VOICE: "Je n'entends pas encore les messages vocaux. Écrivez-moi, s'il vous plaît.",
+    Phrase.VOICE_UNCLEAR: "Je n'ai rien compris à cet enregistrement. Répétez, ou écrivez-moi, "
+    "s'il vous plaît.",
+    Phrase.ABOUT_DOCUMENT: "Résumez ce document en quelques phrases, s'il vous plaît.",
+    Phrase.ABOUT_PICTURE: "Que dit ce texte, en quelques phrases, s'il vous plaît ?",
+    Phrase.DOCUMENT_CUT: "(Ce document est long : je n'en ai lu que les {characters} premiers caractères.)",
+    Phrase.FILE_TOO_LARGE: "Ce fichier est trop lourd pour moi : {megabytes} Mo au plus.",
+    Phrase.FILE_TOO_MUCH: "Ce fichier me demande trop de travail. Envoyez-en les pages importantes, "
+    "ou leur texte.",
+    Phrase.FILE_ENCRYPTED: "Ce fichier est protégé par un mot de passe. Envoyez-le sans protection, "
+    "s'il vous plaît.",
+    Phrase.FILE_UNREADABLE: "Je n'arrive pas à ouvrir ce fichier : il est abîmé, ou n'est pas ce que dit "
+    "son nom.",
+    Phrase.FILE_NOT_INSTALLED: "Ce serveur ne sait pas encore lire ce genre de fichier. Envoyez le texte, "
+    "s'il vous plaît.",
+    Phrase.FILE_EMPTY: "Je ne trouve pas de texte dans ce fichier. Si ce sont des pages numérisées, "
+    "envoyez-les comme images, ou envoyez le texte.",
+    Phrase.FILE_GONE: "Je n'ai pas réussi à recevoir ce fichier, et j'en suis désolé. "
+    "Renvoyez-le, s'il vous plaît.",
 }
 
 _ENGLISH: Mapping[Phrase, str] = {
@@ -134,6 +166,8 @@ else, nothing is used to train a model, and no log holds your texts.
     Phrase.UNKNOWN_COMMAND: "I do not know this command. /help shows those that there are.",
     Phrase.OLD_BUTTON: "This button is no longer valid.",
     Phrase.SLOW_DOWN: "That is a lot of messages. Please try again in {seconds} s.",
+    Phrase.TOO_MANY: "Many people are writing to me just now, more than I can answer. "
+    "Please try again in {seconds} s.",
     Phrase.USED_UP: "You have used what there is for today. Please try again in {hours} h.",
     Phrase.PLEASE_WAIT: "Many people are asking; the answer takes a little longer…",
     Phrase.APOLOGY: "I cannot answer just now, and I am sorry. Your question is kept: "
@@ -143,6 +177,18 @@ else, nothing is used to train a model, and no log holds your texts.
     Phrase.CUT_SHORT: "(stopped)",
     Phrase.NO_FILES: "I cannot read this kind of file. Send the text, or a PDF, DOCX, TXT or MD.",
     Phrase.NO_VOICE: "I cannot hear voice messages yet. Please write to me.",
+    Phrase.VOICE_UNCLEAR: "I understood nothing in this recording. Please say it again, or write to me.",
+    Phrase.ABOUT_DOCUMENT: "Please sum up this document in a few sentences.",
+    Phrase.ABOUT_PICTURE: "What does this text say? A few sentences, please.",
+    Phrase.DOCUMENT_CUT: "(This document is long: I read only its first {characters} characters.)",
+    Phrase.FILE_TOO_LARGE: "This file is too large for me: {megabytes} MB at most.",
+    Phrase.FILE_TOO_MUCH: "This file is too much work for me. Please send the pages that matter, or their text.",
+    Phrase.FILE_ENCRYPTED: "This file has a password. Please send it without one.",
+    Phrase.FILE_UNREADABLE: "I cannot open this file: it is damaged, or not what its name says.",
+    Phrase.FILE_NOT_INSTALLED: "This server cannot read this kind of file yet. Please send the text.",
+    Phrase.FILE_EMPTY: "I find no text in this file. If these are scanned pages, send them as pictures, "
+    "or send the text.",
+    Phrase.FILE_GONE: "I could not receive this file, and I am sorry. Please send it again.",
 }
 
 _PHRASES = {Language.FRENCH: _FRENCH, Language.ENGLISH: _ENGLISH}

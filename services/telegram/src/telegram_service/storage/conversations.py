@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.storage.database import Database
@@ -55,9 +55,7 @@ class Conversations:
                 .limit(limit)
             )
             rows = (await connection.execute(statement)).mappings().all()
-        return [
-            (row["entry_id"], self._opened(row["question"], row["answer"], lane)) for row in reversed(rows)
-        ]
+        return [(row["entry_id"], self._opened(row)) for row in reversed(rows)]
 
     async def add(self, lane: str, person_id: int, entry_id: int, turn: Turn) -> None:
         """A question that was answered, or answered again."""
@@ -71,6 +69,7 @@ class Conversations:
                 "conversation": number,
                 "question": self._seal.close(turn.question.encode(), lane),
                 "answer": self._seal.close(turn.answer.encode(), lane),
+                "document": self._seal.close(turn.document.encode(), lane) if turn.document else None,
                 "at": self._clock(),
             }
             await connection.execute(insert(turns).values(values))
@@ -90,10 +89,7 @@ class Conversations:
         statement = select(turns).where(turns.c.person_id == person_id).order_by(turns.c.entry_id)
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).mappings().all()
-        return [
-            KeptTurn(row["lane"], row["at"], self._opened(row["question"], row["answer"], row["lane"]))
-            for row in rows
-        ]
+        return [KeptTurn(row["lane"], row["at"], self._opened(row)) for row in rows]
 
     async def forget(self, person_id: int) -> None:
         """Delete what somebody asked and was answered, wherever."""
@@ -128,5 +124,6 @@ class Conversations:
         )
         return number
 
-    def _opened(self, question: bytes, answer: bytes, lane: str) -> Turn:
-        return Turn(self._seal.open(question, lane).decode(), self._seal.open(answer, lane).decode())
+    def _opened(self, row: RowMapping) -> Turn:
+        texts = (row["question"], row["answer"], row["document"])
+        return Turn(*(self._seal.open(text, row["lane"]).decode() if text else "" for text in texts))

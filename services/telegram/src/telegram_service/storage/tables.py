@@ -51,6 +51,8 @@ turns = Table(
     Column("conversation", Integer, nullable=False),
     Column("question", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
+    # None: the question came without one.
+    Column("document", LargeBinary),
     Column("at", Moment, nullable=False),
 )
 Index("ix_turns_lane", turns.c.lane, turns.c.conversation, turns.c.entry_id)
