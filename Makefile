@@ -17,8 +17,8 @@ help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run:  ## set up what is needed, then serve the AI core on 127.0.0.1:8000
-	@$(DEMO_MODEL); tools/setup.sh run && exec $(BIN)/ai-core serve
+run:  ## set up what is needed, then serve the AI core on 127.0.0.1:8000, and the channels that have credentials
+	@$(DEMO_MODEL); tools/setup.sh run && exec $(BIN)/python tools/run_services.py
 
 .PHONY: chat
 chat: .setup-base  ## talk to the running AI core in this terminal
