@@ -23,6 +23,19 @@ async def test_a_message_that_comes_again_is_stored_once(office: Office) -> None
     assert await journal.claim() is None
 
 
+async def test_what_is_closed_as_it_comes_is_recorded_once_and_nobody_works_on_it(office: Office) -> None:
+    journal = office.journal()
+    assert await journal.receive("m1", "chat", b"", closed="too many messages")
+    assert not await journal.receive("m1", "chat", b"again")
+    assert await journal.claim() is None
+    backlog = await office.ledger.backlog()
+    assert (backlog.pending, backlog.oldest, backlog.dead) == (0, None, 0)
+    entry = await office.ledger.find(1)
+    assert entry is not None
+    assert (entry.state, entry.reason) == (EntryState.DONE, "too many messages")
+    assert await office.ledger.clean(office.clock() + timedelta(seconds=1)) == 1
+
+
 async def test_many_at_once_store_it_once(office: Office) -> None:
     stored = await asyncio.gather(
         *(office.journal(str(one)).receive("m1", f"chat {one % 2}", b"") for one in range(8))
@@ -99,7 +112,6 @@ async def test_a_worker_that_is_gone_is_replaced_after_its_lease_and_can_do_no_h
         held.put_off(entry, office.clock.now, ""),
         held.finish(entry),
         held.bury(entry, "slow"),
-        held.join(entry),
         held.open_part(entry, 1),
         held.answer(entry, [b"mine"]),
         held.sending(part),

@@ -72,3 +72,12 @@ async def test_an_entry_and_what_belongs_to_it_are_stored_together_or_not_at_all
     assert await store(fail=False) is None
     async with office.database.reading() as connection:
         assert list((await connection.execute(select(office.tables.entries.c.id))).scalars()) == [number]
+
+
+async def test_an_attempt_that_only_waited_may_be_forgiven(office: Office) -> None:
+    held, entry = await office.claimed()
+    assert [await held.begin(entry), await held.begin(entry)] == [1, 2]
+    await held.put_off(entry, office.clock.now, "away", forgive=True)
+    assert await held.begin(entry) == 2
+    await held.put_off(entry, office.clock.now, "it failed")
+    assert await held.begin(entry) == 3

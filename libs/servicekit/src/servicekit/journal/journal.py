@@ -50,7 +50,14 @@ class Journal:
         self._clock = clock
 
     async def receive(
-        self, key: str, lane: str, payload: bytes, *, not_before: datetime | None = None, urgent: bool = False
+        self,
+        key: str,
+        lane: str,
+        payload: bytes,
+        *,
+        not_before: datetime | None = None,
+        urgent: bool = False,
+        closed: str = "",
     ) -> bool:
         """Store a message; once this returns, it may be acknowledged to whoever sent it.
 
@@ -59,13 +66,15 @@ class Journal:
             lane: its chat or thread, at most 200 characters.
             not_before: when it is to be looked at; None: at once.
             urgent: it goes before what waits in other lanes, until it is put off.
+            closed: why nothing is to be done about it: it is recorded, and that is all.
 
         Returns:
             False: it is known, and nothing was stored.
         """
         async with self._database.writing() as connection:
             due_at = LONG_AGO if urgent else not_before
-            return await self.store(connection, key, lane, payload, due_at=due_at) is not None
+            number = await self.store(connection, key, lane, payload, due_at=due_at, closed=closed)
+            return number is not None
 
     async def store(
         self,
@@ -75,6 +84,7 @@ class Journal:
         payload: bytes,
         *,
         due_at: datetime | None = None,
+        closed: str = "",
     ) -> int | None:
         """As :meth:`receive`, in a transaction of the caller's, who stores there what belongs to it.
 
@@ -90,12 +100,13 @@ class Journal:
             {
                 "key": key,
                 "lane": lane,
-                "state": EntryState.OPEN,
+                "state": EntryState.DONE if closed else EntryState.OPEN,
                 "payload": payload,
                 "received_at": now,
                 "due_at": due_at or now,
                 "attempts": 0,
-                "reason": "",
+                "reason": closed,
+                "closed_at": now if closed else None,
             },
             self._tables.entries.c.id,
         )

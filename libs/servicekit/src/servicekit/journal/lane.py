@@ -94,13 +94,17 @@ class HeldLane:
             attempts: int = (await connection.execute(statement)).scalar_one()
             return attempts
 
-    async def put_off(self, entry: Entry, until: datetime, reason: str) -> None:
-        """Look at it again later; whatever came after it in this lane waits, too."""
-        await self._change(self._entry(entry).values(due_at=until, reason=reason))
+    async def put_off(self, entry: Entry, until: datetime, reason: str, *, forgive: bool = False) -> None:
+        """Look at it again later; whatever came after it in this lane waits, too.
 
-    async def join(self, entry: Entry) -> None:
-        """It is answered together with one before it."""
-        await self._close(entry, EntryState.JOINED, "")
+        Args:
+            forgive: do not count this attempt. What waits for something outside may come up any number of
+                times; attempts then tell of those that ended badly.
+        """
+        statement = self._entry(entry).values(due_at=until, reason=reason)
+        if forgive:
+            statement = statement.values(attempts=self._tables.entries.c.attempts - 1)
+        await self._change(statement)
 
     async def finish(self, entry: Entry, reason: str = "") -> None:
         """Close an entry that nothing is to be sent for any more.
@@ -133,11 +137,17 @@ class HeldLane:
         async with self._changing() as connection:
             return await self._part(connection, entry, number, None)
 
-    async def answer(self, entry: Entry, contents: Sequence[bytes]) -> list[Part]:
+    async def answer(
+        self, entry: Entry, contents: Sequence[bytes], *, joined: Sequence[Entry] = ()
+    ) -> list[Part]:
         """Store the whole answer. From here on it is only sent, never computed again.
 
         Parts that are out already get their final text; those beyond the last are not to be sent, and may
         not have been begun.
+
+        Args:
+            joined: what is answered together with it. They are closed here and not before: an answer that
+                has to be computed again needs them again.
         """
         async with self._changing() as connection:
             stored = [
@@ -145,6 +155,8 @@ class HeldLane:
                 for number, content in enumerate(contents)
             ]
             await connection.execute(self._entry(entry).values(state=EntryState.ANSWERED, reason=""))
+            for other in joined:
+                await connection.execute(self._closing(other, EntryState.JOINED, ""))
             return stored
 
     async def sending(self, part: Part) -> Part:
@@ -230,7 +242,8 @@ class HeldLane:
         parts = self._tables.parts
         statement = (
             update(parts)
-            .where(parts.c.id == part.id, parts.c.state.in_(UNFINISHED))
+            # The same again is fine: whoever did not hear that it was stored says it once more.
+            .where(parts.c.id == part.id, parts.c.state.in_({*UNFINISHED, state}))
             .values(state=state, **values)
             .returning(parts)
         )

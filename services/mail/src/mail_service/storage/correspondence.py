@@ -1,0 +1,194 @@
+"""What was written in every thread, in both directions. Texts are sealed before they come to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_service.storage.names import Names
+from mail_service.storage.tables import journal, letters
+from servicekit.journal.records import EntryState
+from servicekit.storage.database import Database
+from servicekit.storage.sealing import Seal
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What somebody wrote, or we."""
+
+    message_id: str
+    address: str
+    """Of the other side: who wrote to us, or whom we answered."""
+    name: str
+    subject: str
+    text: str
+    references: tuple[str, ...] = ()
+    date: datetime | None = None
+    essence: str = ""
+    """What is compared with later mails (``deciding.likeness``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """A letter where it belongs."""
+
+    entry_id: int
+    outgoing: bool
+    thread: str
+    at: datetime
+    written: Written
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Which thread a Message-ID is known from, and who takes part in it."""
+
+    thread: str
+    persons: frozenset[str]
+
+
+class Correspondence:
+    """Raises ``StorageUnavailable`` while the database is away, and ``Unreadable`` where SECRET_KEY is not
+    the one with which a letter was sealed."""
+
+    def __init__(self, database: Database, seal: Seal, names: Names, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._seal = seal
+        self._names = names
+        self._clock = clock
+
+    async def known(self, message_ids: Collection[str]) -> Mapping[str, Whose]:
+        """What is known of some Message-IDs."""
+        by_name = {self._names.message(one): one for one in message_ids}
+        statement = select(letters.c.message_name, letters.c.thread, letters.c.person).where(
+            letters.c.message_name.in_(by_name)
+        )
+        found: dict[str, Whose] = {}
+        async with self._database.reading() as connection:
+            for name, thread, person in await connection.execute(statement):
+                before = found.get(by_name[name])
+                # Of copies in several threads, the first counts.
+                if before is None or before.thread == thread:
+                    persons = before.persons if before is not None else frozenset()
+                    found[by_name[name]] = Whose(thread, persons | {person})
+        return found
+
+    async def came_in(
+        self, connection: AsyncConnection, entry_id: int, thread: str, written: Written
+    ) -> None:
+        """Keep a letter, in the transaction that stores its entry."""
+        row = self._row(entry_id, thread, written, person=self._names.person(written.address))
+        await connection.execute(insert(letters).values(row | {"outgoing": False, "shown": False}))
+
+    async def answered(self, entry_id: int, written: Written) -> None:
+        """Keep the answer to a letter, and show both to the model from now on. Doing it again changes nothing
+        but the answer."""
+        here = (letters.c.entry_id == entry_id) & ~letters.c.outgoing
+        async with self._database.writing() as connection:
+            shown = update(letters).where(here).values(shown=True).returning(letters)
+            asked = (await connection.execute(shown)).mappings().one_or_none()
+            if asked is None:
+                # Somebody wanted it forgotten meanwhile.
+                return
+            await connection.execute(
+                delete(letters).where(letters.c.entry_id == entry_id, letters.c.outgoing)
+            )
+            row = self._row(entry_id, asked["thread"], written, person=asked["person"])
+            await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": True}))
+
+    async def before(self, entry_id: int, thread: str, person: str, limit: int) -> list[Filed]:
+        """What was written in a thread with somebody before an entry and is shown, oldest first."""
+        statement = (
+            select(letters)
+            .where(
+                letters.c.thread == thread,
+                letters.c.person == person,
+                letters.c.shown,
+                letters.c.entry_id < entry_id,
+            )
+            .order_by(letters.c.entry_id.desc(), letters.c.outgoing.desc())
+            .limit(limit)
+        )
+        return list(reversed(await self._filed(statement)))
+
+    async def lately(self, person: str, since: datetime, before: int, limit: int) -> list[Filed]:
+        """What somebody wrote and was answered lately, in all threads, before an entry; the newest first."""
+        statement = (
+            select(letters)
+            .where(letters.c.person == person, letters.c.at >= since, letters.c.entry_id < before)
+            .order_by(letters.c.entry_id.desc(), letters.c.outgoing.desc())
+            .limit(limit)
+        )
+        return await self._filed(statement)
+
+    async def came_before(self, entry_id: int, message_id: str, person: str) -> bool:
+        """Whether somebody's letter came in before under the same Message-ID: to another of our addresses."""
+        statement = select(letters.c.id).where(
+            letters.c.message_name == self._names.message(message_id),
+            letters.c.person == person,
+            ~letters.c.outgoing,
+            letters.c.entry_id < entry_id,
+        )
+        async with self._database.reading() as connection:
+            return (await connection.execute(statement.limit(1))).first() is not None
+
+    async def of_entry(self, entry_id: int) -> list[Filed]:
+        """A letter, and the answer to it, if there is one."""
+        return await self._filed(
+            select(letters).where(letters.c.entry_id == entry_id).order_by(letters.c.outgoing)
+        )
+
+    async def of_person(self, person: str) -> list[Filed]:
+        """Everything that somebody wrote and was answered, oldest first."""
+        statement = select(letters).where(letters.c.person == person)
+        return await self._filed(statement.order_by(letters.c.entry_id, letters.c.outgoing))
+
+    async def threads_of(self, person: str) -> list[str]:
+        """The threads in which somebody wrote."""
+        statement = select(letters.c.thread).where(letters.c.person == person).distinct()
+        async with self._database.reading() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def forget(self, person: str) -> int:
+        """Delete everything of somebody; how many letters that were."""
+        async with self._database.writing() as connection:
+            gone = await connection.execute(delete(letters).where(letters.c.person == person))
+            return gone.rowcount
+
+    async def clean(self, before: datetime) -> int:
+        """Delete what is older; how many letters that were. What is still to be done, or dead, keeps its
+        letter."""
+        entries = journal.entries.c
+        kept = select(entries.id).where(entries.closed_at.is_(None) | (entries.state == EntryState.DEAD))
+        old = (letters.c.at < before) & letters.c.entry_id.not_in(kept)
+        async with self._database.writing() as connection:
+            return (await connection.execute(delete(letters).where(old))).rowcount
+
+    async def _filed(self, statement: Any) -> list[Filed]:
+        async with self._database.reading() as connection:
+            rows: Sequence[RowMapping] = (await connection.execute(statement)).mappings().all()
+        return [
+            Filed(
+                row["entry_id"],
+                row["outgoing"],
+                row["thread"],
+                row["at"],
+                msgspec.msgpack.decode(self._seal.open(row["content"], row["thread"]), type=Written),
+            )
+            for row in rows
+        ]
+
+    def _row(self, entry_id: int, thread: str, written: Written, *, person: str) -> dict[str, Any]:
+        return {
+            "entry_id": entry_id,
+            "message_name": self._names.message(written.message_id),
+            "thread": thread,
+            "person": person,
+            "content": self._seal.close(msgspec.msgpack.encode(written), thread),
+            "at": self._clock(),
+        }

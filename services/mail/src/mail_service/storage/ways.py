@@ -1,0 +1,134 @@
+"""The way of every mail: what was done with it, when, and why. No text of users, no address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import RowMapping, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from mail_service.storage.tables import journal, steps
+from servicekit.journal.records import EntryState
+from servicekit.storage.database import Database
+
+Rules = Sequence[tuple[str, str]]
+"""Rules that were tried, each with its outcome."""
+MAX_REASON = 200
+
+
+class Step(StrEnum):
+    """What was done with a mail."""
+
+    RECEIVED = "received"
+    DECIDED = "decided"
+    ASKED = "asked"
+    """An answer was written; the reason names the model."""
+    SENT = "sent"
+    DRAFTED = "drafted"
+    UNKNOWN = "unknown"
+    """It went out, and nobody knows whether the server took it."""
+    COPIED = "copied"
+    MARKED = "marked"
+    PUT_OFF = "put_off"
+    IGNORED = "ignored"
+    HELD = "held"
+    DEAD = "dead"
+    REQUEUED = "requeued"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """One step."""
+
+    at: datetime
+    step: Step
+    reason: str
+    rules: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A mail that is not done with."""
+
+    entry_id: int
+    state: str
+    received_at: datetime
+    due_at: datetime
+    attempts: int
+    reason: str
+
+
+class Ways:
+    """Raises ``StorageUnavailable`` while the database is away."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add(self, entry_id: int, step: Step, reason: str = "", rules: Rules = ()) -> None:
+        """Write down a step. Nothing happens if the entry was forgotten meanwhile."""
+        async with self._database.writing() as connection:
+            exists = select(journal.entries.c.id).where(journal.entries.c.id == entry_id)
+            if (await connection.execute(exists)).first() is not None:
+                await self.add_within(connection, entry_id, step, reason, rules)
+
+    async def add_within(
+        self, connection: AsyncConnection, entry_id: int, step: Step, reason: str = "", rules: Rules = ()
+    ) -> None:
+        """The same in a transaction of the caller's, where the entry is there for certain."""
+        values = {
+            "entry_id": entry_id,
+            "at": self._clock(),
+            "step": step,
+            "reason": reason[:MAX_REASON],
+            "rules": [list(rule) for rule in rules],
+        }
+        await connection.execute(insert(steps).values(values))
+
+    async def decided(self, entry_id: int) -> Passed | None:
+        """What was decided about a mail at last."""
+        way = await self.of(entry_id)
+        return next((passed for passed in reversed(way) if passed.step is Step.DECIDED), None)
+
+    async def of(self, entry_id: int) -> list[Passed]:
+        """All steps of a mail, in order."""
+        statement = select(steps).where(steps.c.entry_id == entry_id).order_by(steps.c.id)
+        async with self._database.reading() as connection:
+            return [_passed(row) for row in (await connection.execute(statement)).mappings()]
+
+    async def counts(self, since: datetime) -> dict[tuple[str, str], int]:
+        """How often each step was made for each reason."""
+        statement = (
+            select(steps.c.step, steps.c.reason, func.count())
+            .where(steps.c.at >= since)
+            .group_by(steps.c.step, steps.c.reason)
+        )
+        async with self._database.reading() as connection:
+            return {(step, reason): count for step, reason, count in await connection.execute(statement)}
+
+    async def queue(self, limit: int = 100) -> list[Waiting]:
+        """What is not done with, oldest first."""
+        entries = journal.entries
+        statement = select(entries).where(entries.c.closed_at.is_(None)).order_by(entries.c.id).limit(limit)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return [
+            Waiting(
+                row["id"],
+                EntryState(row["state"]).value,
+                row["received_at"],
+                row["due_at"],
+                row["attempts"],
+                row["reason"],
+            )
+            for row in rows
+        ]
+
+
+def _passed(row: RowMapping) -> Passed:
+    rules = tuple((str(rule), str(outcome)) for rule, outcome in row["rules"])
+    return Passed(row["at"], Step(row["step"]), row["reason"], rules)
