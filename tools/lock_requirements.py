@@ -12,8 +12,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TOGETHER = ("run", "llama", "openvino", "transformers", "onnx", "test")
+TOGETHER = ("run", "build", "llama", "openvino", "transformers", "onnx", "test")
 ALONE = ("converter",)
+IMAGES = ("ai-core", "telegram", "mail")
+"""Services with an image of their own, which holds what their pyproject.toml names and no more."""
 OPTIONS = [
     "--universal",
     "--python-version=3.11",
@@ -47,9 +49,23 @@ def _renew(uv: str) -> None:
             shutil.copy(versions, ROOT / _lock(name))
             _compile(uv, [_source(name)], ROOT / _lock(name), "--generate-hashes")
             print(f"{_lock(name)} renewed")
+        for service in IMAGES:
+            _lock_image(uv, service, versions)
     for name in ALONE:
         _compile(uv, [_source(name)], ROOT / _lock(name), "--generate-hashes", "--upgrade")
         print(f"{_lock(name)} renewed")
+
+
+def _lock_image(uv: str, service: str, versions: Path) -> None:
+    """What one service needs, in the versions that all were resolved to."""
+    members = [f"services/{service}/pyproject.toml", "libs/servicekit/pyproject.toml"]
+    target = ROOT / "services" / service / "requirements.txt"
+    shutil.copy(versions, target)
+    # Ours come from the repository: no index is ever asked for their names.
+    own = versions.with_name("own.in")
+    own.write_text('servicekit ; python_version < "3"\n')
+    _compile(uv, members, target, "--generate-hashes", "--no-annotate", f"--override={own}")
+    print(f"{target.relative_to(ROOT)} renewed")
 
 
 def _source(name: str) -> str:

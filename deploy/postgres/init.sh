@@ -1,0 +1,12 @@
+#!/bin/sh
+# Run once, when the cluster is made: a role and a database for each service, which sees no other.
+set -eu
+for service in ai-core telegram mail; do
+    role=$(printf '%s' "$service" | tr -d -)
+    psql -v ON_ERROR_STOP=1 -v role="$role" -v password="$(cat "/run/secrets/${service}_password")" \
+        --username "$POSTGRES_USER" --dbname postgres <<'SQL'
+CREATE ROLE :"role" LOGIN PASSWORD :'password';
+CREATE DATABASE :"role" OWNER :"role";
+REVOKE ALL ON DATABASE :"role" FROM PUBLIC;
+SQL
+done

@@ -1,0 +1,174 @@
+"""A backup is worth what comes back from it: made, wiped, restored, against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from servers import HOST, PostgresServer
+
+from workspace_setup.servers import postgresql_programs
+
+SCRIPTS = Path(__file__).resolve().parent.parent.parent / "deploy" / "backup"
+SERVICES = ("aicore", "telegram", "mail")
+
+
+@dataclass
+class Installation:
+    """What an operator has: databases, settings and secrets, and a place for backups."""
+
+    postgres: PostgresServer
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def backups(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "backups").iterdir())
+
+    def run(self, script: str, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", SCRIPTS / script, *arguments],
+            env={**self.environment, **changed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def backup(self, **changed: str) -> str:
+        done = self.run("backup.sh", **changed)
+        assert done.returncode == 0, done.stderr
+        return max(name for name in self.backups if name.startswith("neo-"))
+
+    def words(self, database: str) -> str:
+        return self.postgres.execute("SELECT string_agg(word, ' ' ORDER BY word) FROM words", database)
+
+
+@pytest.fixture
+def installation(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[Installation]:
+    programs = postgresql_programs()
+    assert programs is not None
+    address = postgres_server.url("postgres")
+    for folder in ("backups", "installation/deploy/secrets/telegram", "metrics", "tmp"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "installation" / ".env").write_text("AI_DOMAIN=ai.example.org\n")
+    (tmp_path / "installation/deploy/secrets/telegram/secret_key").write_text("sealed with this\n")
+    for name in SERVICES:
+        postgres_server.execute(f"CREATE ROLE {name} LOGIN")
+        postgres_server.execute(f"CREATE DATABASE {name} OWNER {name}")
+        postgres_server.execute(f"SET ROLE {name}; CREATE TABLE words (word text)", name)
+        postgres_server.execute("INSERT INTO words VALUES ('bonjour'), (current_database())", name)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PGHOST": HOST,
+        "PGPORT": str(postgres_server.port),
+        "PGUSER": "neo",
+        "PGPASSWORD": address.split(":")[2].split("@")[0],
+        "BACKUP_DIR": str(tmp_path / "backups"),
+        "BACKUP_SOURCES": str(tmp_path / "installation"),
+        "BACKUP_METRICS_DIR": str(tmp_path / "metrics"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    yield Installation(postgres_server, tmp_path, environment)
+    postgres_server.start()
+    for name in SERVICES:
+        postgres_server.drop(name)
+        postgres_server.execute(f"DROP ROLE {name}")
+
+
+def test_what_was_wiped_comes_back(installation: Installation) -> None:
+    name = installation.backup()
+    for database in SERVICES:
+        installation.postgres.execute("DROP TABLE words; CREATE TABLE since (word text)", database)
+    shutil.rmtree(installation.folder / "installation")
+    (installation.folder / "installation").mkdir()
+
+    done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
+
+    assert done.returncode == 0, done.stderr
+    for database in SERVICES:
+        assert installation.words(database) == " ".join(sorted(("bonjour", database)))
+        # The service owns what is its own again, and what came since is gone.
+        owners = "SELECT tableowner || ' ' || tablename FROM pg_tables WHERE schemaname = 'public'"
+        assert installation.postgres.execute(owners, database) == f"{database} words"
+    secret = installation.folder / "installation/deploy/secrets/telegram/secret_key"
+    assert secret.read_text() == "sealed with this\n"
+
+
+def test_a_backup_is_for_its_owners_eyes(installation: Installation) -> None:
+    name = installation.backup()
+    assert (installation.folder / "backups" / name).stat().st_mode & 0o777 == 0o600
+    assert list((installation.folder / "tmp").iterdir()) == []
+
+
+def test_with_a_key_it_is_encrypted_and_opens_with_the_other_one_only(installation: Installation) -> None:
+    keys = []
+    for name in ("mine", "strangers"):
+        path = installation.folder / name
+        subprocess.run(["age-keygen", "-o", path], check=True, capture_output=True)
+        keys.append(path)
+    recipient = keys[0].read_text().split("public key: ")[1].splitlines()[0]
+    name = installation.backup(BACKUP_RECIPIENT=recipient)
+    assert name.endswith(".tar.gz.age")
+    assert (installation.folder / "backups" / name).read_bytes().startswith(b"age-encryption.org/v1")
+    installation.postgres.execute("DELETE FROM words", "mail")
+
+    refused = installation.run("restore.sh", name, RESTORE_CONFIRM="yes", BACKUP_IDENTITY=str(keys[1]))
+    assert refused.returncode == 1
+    assert "cannot be decrypted" in refused.stderr
+    assert installation.words("mail") == ""
+
+    done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes", BACKUP_IDENTITY=str(keys[0]))
+    assert done.returncode == 0, done.stderr
+    assert installation.words("mail") == "bonjour mail"
+
+
+def test_nothing_is_replaced_unless_that_is_said(installation: Installation) -> None:
+    name = installation.backup()
+    installation.postgres.execute("INSERT INTO words VALUES ('since')", "mail")
+    done = installation.run("restore.sh", name)
+    assert done.returncode == 1
+    assert "RESTORE_CONFIRM=yes" in done.stderr
+    assert installation.words("mail") == "bonjour mail since"
+
+
+def test_a_damaged_backup_changes_nothing(installation: Installation, tmp_path: Path) -> None:
+    name = installation.backup()
+    path, opened = installation.folder / "backups" / name, tmp_path / "opened"
+    opened.mkdir()
+    subprocess.run(["tar", "-C", opened, "-xzf", path], check=True)
+    dump = opened / "databases" / "mail.dump"
+    dump.write_bytes(dump.read_bytes()[:-1] + b"?")
+    subprocess.run(["tar", "-C", opened, "-czf", path, "."], check=True)
+    done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert installation.words("aicore") == "aicore bonjour"
+
+
+def test_one_that_fails_leaves_the_last_one_and_no_metric(installation: Installation) -> None:
+    name = installation.backup()
+    (installation.folder / "metrics" / "backup.prom").unlink()
+    done = installation.run("backup.sh", BACKUP_DATABASES="aicore nowhere")
+    assert done.returncode != 0
+    assert installation.backups == [name]
+    assert list((installation.folder / "metrics").iterdir()) == []
+
+
+def test_prometheus_learns_when_the_last_one_was_made(installation: Installation) -> None:
+    installation.backup()
+    text = (installation.folder / "metrics" / "backup.prom").read_text()
+    assert "neo_backup_last_success_timestamp_seconds 1" in text
+
+
+def test_the_oldest_go(installation: Installation) -> None:
+    for day in range(1, 5):
+        (installation.folder / "backups" / f"neo-2026010{day}T000000Z.tar.gz").touch()
+    (installation.folder / "backups" / "somebody-elses").touch()
+    name = installation.backup(BACKUP_KEEP="3")
+    kept = ["neo-20260103T000000Z.tar.gz", "neo-20260104T000000Z.tar.gz", name, "somebody-elses"]
+    assert installation.backups == sorted(kept)
