@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, SecretStr
 
 from servicekit.journal.redis_wakeups import RedisWakeups
 from servicekit.journal.wakeups import LocalWakeups, Wakeups
@@ -19,6 +23,17 @@ from servicekit.key_value.redis_store import RedisStore
 
 EMBEDDED_BYTES = 64 * 1024 * 1024
 """Of values that are kept in the process."""
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in {"redis", "rediss", "unix"} or not (parts.hostname or parts.path):
+        raise ValueError("expected an address like redis://127.0.0.1:6379/0")
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+"""A setting's type: an address that :func:`open_hot_state` takes."""
 
 
 @dataclass(frozen=True, slots=True)

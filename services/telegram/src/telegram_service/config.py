@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from servicekit.hot_state import RedisUrl
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
 
@@ -69,9 +70,19 @@ class Settings(ServiceSettings):
     """Used where SECRET_KEY is not set: the key that ``make run`` has made. Without either, texts are stored
     as they are."""
 
+    redis_url: RedisUrl | None = None
+    """Shared by instances: limits, pace, wake-ups. None: all of that stays in this process."""
+    redis_password: SecretStr | None = None
+
     allowed_users: Ids = frozenset()
     """Empty: everybody."""
     admin_users: Ids = frozenset()
+    max_messages_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 30
+    """Of one person; as many may come at once. 0: no limit."""
+    max_messages_per_minute_overall: Annotated[int, Field(ge=0, le=10_000_000)] = 6_000
+    """Of all together. 0: no limit."""
+    max_tokens_per_day: Annotated[int, Field(ge=0, le=10**12)] = 1_000_000
+    """Read and written by the AI core for one person, by the days of UTC. 0: no limit."""
     max_conversation_length: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Turns that the model reads again."""
     max_conversation_characters: Annotated[int, Field(ge=100, le=1_000_000)] = 12_000

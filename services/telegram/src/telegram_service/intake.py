@@ -8,6 +8,7 @@ from typing import Any
 
 from servicekit.journal.journal import Journal
 from servicekit.journal.wakeups import Wakeups
+from telegram_service.allowance import Allowance, unlimited
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.handling import SPLIT_UNITS
 from telegram_service.dialogue.incoming import Said
@@ -30,22 +31,34 @@ class Intake:
         bot_id: int,
         bot_name: str,
         clock: Callable[[], datetime],
+        allowance: Allowance | None = None,
     ) -> None:
+        """``allowance``: None: everybody may send as much as they like."""
         self._journal = journal
         self._envelopes = envelopes
         self._wakeups = wakeups
         self._bot = (bot_id, bot_name)
         self._clock = clock
+        self._allowance = allowance or unlimited(clock)
 
     async def take(self, update: Mapping[str, Any]) -> None:
         """Once this returns, Telegram may forget the update. Raises StorageUnavailable."""
         incoming = read_update(update, *self._bot)
         if incoming is None:
             return
+        key = str(incoming.update_id)
         lane = incoming.place.control_lane if incoming.is_control else incoming.place.lane
+        refused = await self._allowance.admit(incoming)
+        if refused is not None and not refused.tell:
+            # What is not worked on need not be kept, only that it came.
+            await self._journal.receive(key, lane, b"", closed=f"refused: {refused.refusal.limit}")
+            return
         not_before = None
-        if isinstance(incoming.content, Said) and units(incoming.content.text) >= SPLIT_UNITS:
+        if refused is not None:
+            # Said at once, not behind the answers that are still to come.
+            lane = incoming.place.control_lane
+        elif isinstance(incoming.content, Said) and units(incoming.content.text) >= SPLIT_UNITS:
             not_before = self._clock() + timedelta(seconds=SECOND_HALF_SECONDS)
-        payload = self._envelopes.close_update(dict(update))
-        await self._journal.receive(str(incoming.update_id), lane, payload, not_before=not_before)
+        payload = self._envelopes.close_update(dict(update), refused.refusal if refused else None)
+        await self._journal.receive(key, lane, payload, not_before=not_before)
         self._wakeups.ring()

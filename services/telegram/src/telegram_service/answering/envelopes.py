@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 
 from servicekit.storage.sealing import Seal
+from telegram_service.dialogue.refusal import Refusal
 from telegram_service.messenger.port import Outgoing
 
 _PLACE_OF_UPDATES = "update"
 _PLACE_OF_ANSWERS = "answer"
+_REFUSED = "refused"
+"""Beside the update where there is one; Telegram has no such field."""
 
 
 class Envelopes:
@@ -22,13 +25,20 @@ class Envelopes:
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
 
-    def close_update(self, update: dict[str, Any]) -> bytes:
-        """An update as Telegram sent it."""
-        return self._seal.close(msgspec.json.encode(update), _PLACE_OF_UPDATES)
+    def close_update(self, update: dict[str, Any], refusal: Refusal | None = None) -> bytes:
+        """An update as Telegram sent it; with a refusal, where it was decided that it is not worked on."""
+        fields = {name: value for name, value in update.items() if name != _REFUSED}
+        if refusal is not None:
+            fields[_REFUSED] = refusal
+        return self._seal.close(msgspec.json.encode(fields), _PLACE_OF_UPDATES)
 
     def open_update(self, payload: bytes) -> dict[str, Any]:
         """The update again."""
         return msgspec.json.decode(self._seal.open(payload, _PLACE_OF_UPDATES), type=dict[str, Any])
+
+    def refusal_in(self, update: dict[str, Any]) -> Refusal | None:
+        """Of an update that was opened."""
+        return msgspec.convert(update[_REFUSED], Refusal) if _REFUSED in update else None
 
     def close_answer(self, outgoing: Outgoing) -> bytes:
         """A message that is to go out."""

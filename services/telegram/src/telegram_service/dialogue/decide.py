@@ -35,6 +35,7 @@ from telegram_service.dialogue.incoming import (
     Said,
 )
 from telegram_service.dialogue.phrases import Phrase, forget_keyboard, settings_keyboard
+from telegram_service.dialogue.refusal import Limit, Refusal
 from telegram_service.dialogue.settings import UnknownButton, UserSettings, press
 
 DEFAULT_SETTINGS = UserSettings()
@@ -62,13 +63,19 @@ def language_for(standing: Standing, incoming: Incoming) -> Language:
     return standing.settings.language or incoming.sender.language
 
 
-def decide(standing: Standing, incoming: Incoming, house: House) -> list[Action]:
-    """What is to be done, in order; nothing for somebody who is banned."""
+def decide(
+    standing: Standing, incoming: Incoming, house: House, refusal: Refusal | None = None
+) -> list[Action]:
+    """What is to be done, in order; nothing for somebody who is banned.
+
+    Args:
+        refusal: it is not worked on, and its sender is to be told why.
+    """
     content = incoming.content
     if isinstance(content, Left | Joined):
         return [MarkReachable(isinstance(content, Joined))]
-    if standing.is_banned:
-        return []
+    if refusal is not None or standing.is_banned:
+        return [] if refusal is None else _refused(standing, incoming, refusal)
     if not standing.is_allowed and not _is_open(content):
         return _turned_away(incoming)
     language = language_for(standing, incoming)
@@ -83,6 +90,19 @@ def _turned_away(incoming: Incoming) -> list[Action]:
     if isinstance(incoming.content, Pressed):
         return [Acknowledge(incoming.content.query_id)]
     return [Say(Phrase.NOT_ALLOWED, {"user": incoming.sender.id})]
+
+
+def _refused(standing: Standing, incoming: Incoming, refusal: Refusal) -> list[Action]:
+    if standing.is_banned or not standing.is_allowed:
+        return []
+    said: dict[Limit, Action] = {
+        Limit.MESSAGES: Say(Phrase.SLOW_DOWN, {"seconds": refusal.seconds}),
+        Limit.OVERALL: Say(Phrase.TOO_MANY, {"seconds": refusal.seconds}),
+        Limit.TOKENS: Say(Phrase.USED_UP, {"hours": max(1, round(refusal.seconds / 3600))}),
+    }
+    pressed = incoming.content
+    seen: list[Action] = [Acknowledge(pressed.query_id)] if isinstance(pressed, Pressed) else []
+    return [*seen, said[refusal.limit]]
 
 
 def _is_open(content: object) -> bool:
