@@ -18,7 +18,7 @@ ALIKE = 0.8
 
 _WORD = re.compile(r"[^\W\d_]+")
 _PREFIX = re.compile(
-    r"^(?:\s{0,3}(?:re|ré|rép|fwd?|tr|aw|sv|antw)\s{0,2}(?:\[\d{1,3}\])?\s{0,2}:)+\s{0,3}", re.I
+    r"^(?:\s{0,3}(?:re|ré|rép|fwd?|tr|aw|sv|antw)\s{0,2}(?:\[\d{1,3}\])?\s{0,2}:)+\s{0,3}", re.IGNORECASE
 )
 _DATES = frozenset(
     {"lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche", "janvier", "février", "mars"}

@@ -40,8 +40,8 @@ _SUBJECT = re.compile(
 _PREFIXES = re.compile(r"^(?:\s?(?:re|fwd?|tr)\s?:)+\s?", re.IGNORECASE)
 _AWAY = re.compile(
     r"(?:je suis|nous sommes|serai|actuellement|currently|i am|i'm|i will be|we are)\W{1,3}"
-    r"(?:\w{1,15}\W{1,3}){0,4}(?:absente?s?|en cong[ée]s?|en vacances|en d[ée]placement|out of (?:the )?office"
-    r"|away|on (?:annual )?leave|on (?:vacation|holiday)|(?:de )?retour)"
+    r"(?:\w{1,15}\W{1,3}){0,4}(?:absente?s?|en cong[ée]s?|en vacances|en d[ée]placement"
+    r"|out of (?:the )?office|away|on (?:annual )?leave|on (?:vacation|holiday)|(?:de )?retour)"
     r"|(?:message|r[ée]ponse|mail|e-mail|reply|response) (?:est |is |was )?"
     r"(?:g[ée]n[ée]r[ée]e? |envoy[ée]e? |sent |generated )?(?:automatiquement|automatically|automatique)"
     r"|we have received your (?:message|e-?mail|request)|accus[ée] de r[ée]ception"

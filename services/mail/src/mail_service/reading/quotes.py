@@ -15,7 +15,8 @@ LONGEST_LINE = 400
 
 _WROTE = re.compile(
     r"^(?:(?:le|on|am|el|il|op|em)\s.{4,300}|.{0,200}<[^<>\s]{3,100}@[^<>\s]{3,100}>.{0,60}|\d{4}.{4,200})"
-    r"(?:a\s[ée]crit|wrote|schrieb[^:]{0,100}|escribi[óo]|ha\sscritto|schreef[^:]{0,100}|escreveu)\s{0,2}:\s*$",
+    r"(?:a\s[ée]crit|wrote|schrieb[^:]{0,100}|escribi[óo]|ha\sscritto|schreef[^:]{0,100}|escreveu)"
+    r"\s{0,2}:\s*$",
     re.IGNORECASE,
 )
 _WROTE_END = re.compile(
@@ -34,8 +35,8 @@ _FORWARD = re.compile(
 )
 _FROM = re.compile(r"^[*\s]{0,4}(?:de|from|von|exp[ée]diteur)\s?\*?\s?:\*?\s?\S", re.IGNORECASE)
 _FIELD = re.compile(
-    r"^[*\s]{0,4}(?:envoy[ée](?: le)?|sent|date|to|[àa]|cc|objet|subject|destinataires?|pour|gesendet|an|betreff|"
-    r"organi[sz]ation|reply-to|r[ée]pondre [àa])\s?\*?\s?:",
+    r"^[*\s]{0,4}(?:envoy[ée](?: le)?|sent|date|to|[àa]|cc|objet|subject|destinataires?|pour|gesendet|an|betreff"
+    r"|organi[sz]ation|reply-to|r[ée]pondre [àa])\s?\*?\s?:",
     re.IGNORECASE,
 )
 _DEVICE = re.compile(
