@@ -28,9 +28,9 @@ class Draft:
         """When so many tokens will be there."""
         return max(now, full_at + self.cost - self.room)
 
-    def full_after(self, full_at: int, begins: int) -> int:
-        """When the bucket will be full once they were taken at ``begins``."""
-        return max(full_at, begins) + self.cost
+    def full_after(self, full_at: int, at: int) -> int:
+        """When the bucket will be full once they were taken."""
+        return max(full_at, at) + self.cost
 
 
 def draft(bucket: Bucket, amount: float) -> Draft:
@@ -52,9 +52,7 @@ def take(drafts: Sequence[Draft], full_at: Sequence[int], now: int, patience: in
     at = max(one.possible_at(full, now) for one, full in zip(drafts, full_at, strict=True))
     if at - now > patience:
         return at - now, list(full_at)
-    begins = [at] + [now] * (len(drafts) - 1)
-    taken = [one.full_after(full, when) for one, full, when in zip(drafts, full_at, begins, strict=True)]
-    return at - now, taken
+    return at - now, [one.full_after(full, at) for one, full in zip(drafts, full_at, strict=True)]
 
 
 def held(bucket: Bucket, full_at: int, until: int) -> int:

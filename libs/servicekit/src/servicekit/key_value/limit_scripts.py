@@ -41,7 +41,7 @@ for i = 2, #KEYS do
 end
 if at - now <= patience then
   for i = 2, #KEYS do
-    put(KEYS[i], math.max(full[i], i == 2 and at or now) + tonumber(ARGV[2 * i]))
+    put(KEYS[i], math.max(full[i], at) + tonumber(ARGV[2 * i]))
   end
 end
 if once ~= '' then redis.call('SET', KEYS[1], string.format('%.0f', at - now), 'PX', ONCE) end

@@ -42,11 +42,11 @@ class Limits(Protocol):
         """Take tokens from each of these buckets, or from none.
 
         Args:
-            buckets: one or more, the narrowest first.
+            buckets: one or more.
             amount: above 0, and no more than any of them holds.
-            patience: seconds that the caller would wait for tokens which are taken now already. Then the
-                first bucket counts them from the end of the wait; the others from now on, so that whoever
-                waits for the narrowest holds up nobody else.
+            patience: seconds that the caller would wait for tokens which are taken now already; whoever comes
+                later waits behind them. Who waits for a narrow bucket and takes from a wide one at the same
+                time holds up all others there: such a caller takes one after the other.
             once: what they are taken for. Asked again for the same within :data:`ONCE_SECONDS`, the answer is
                 the same, and nothing is taken.
 
