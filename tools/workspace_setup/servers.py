@@ -14,7 +14,20 @@ from typing import Callable
 
 from workspace_setup import system
 from workspace_setup.errors import SetupError
-from workspace_setup.system import ANTIWORD, DOVECOT, OCR, POSTFIX, POSTGRESQL, REDIS
+from workspace_setup.system import (
+    AGE,
+    ANTIWORD,
+    CLAMAV,
+    DOVECOT,
+    NGINX,
+    OCR,
+    POSTFIX,
+    POSTGRESQL,
+    PROMETHEUS,
+    REDIS,
+    RSPAMD,
+    SPAMD,
+)
 
 # Debian, Fedora and Homebrew keep the servers of PostgreSQL's versions side by side, out of the PATH.
 POSTGRESQL_FOLDERS = ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin")
@@ -65,10 +78,14 @@ def tesseract() -> Path | None:
     return Path(found) if {"fra", "eng"} <= set(answer.stdout.split()) else None
 
 
-def antiword() -> Path | None:
-    """The program, if it is installed."""
-    found = shutil.which("antiword")
-    return Path(found) if found else None
+def program(name: str) -> Callable[[], Path | None]:
+    """What finds a program by its name alone."""
+
+    def find() -> Path | None:
+        found = shutil.which(name) or shutil.which(name, path=SYSTEM_PROGRAMS)
+        return Path(found) if found else None
+
+    return find
 
 
 SERVERS: dict[str, Callable[[], Path | None]] = {
@@ -77,7 +94,13 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     DOVECOT: dovecot,
     POSTFIX: postfix_master,
     OCR: tesseract,
-    ANTIWORD: antiword,
+    ANTIWORD: program("antiword"),
+    NGINX: program("nginx"),
+    PROMETHEUS: program("promtool"),
+    AGE: program("age"),
+    CLAMAV: program("clamd"),
+    RSPAMD: program("rspamd"),
+    SPAMD: program("spamd"),
 }
 
 

@@ -20,7 +20,25 @@ C_COMPILERS = ("cc", "gcc", "clang")
 CXX_COMPILERS = ("c++", "g++", "clang++")
 
 # What is missing, and the packages that bring it, by family of distributions.
-PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX, OCR, ANTIWORD = (
+(
+    PYTHON,
+    VENV,
+    C,
+    CXX,
+    MAKE,
+    REDIS,
+    POSTGRESQL,
+    DOVECOT,
+    POSTFIX,
+    OCR,
+    ANTIWORD,
+    NGINX,
+    PROMETHEUS,
+    AGE,
+    CLAMAV,
+    RSPAMD,
+    SPAMD,
+) = (
     "Python 3.11 or later",
     "Python's venv module",
     "a C compiler",
@@ -32,6 +50,12 @@ PYTHON, VENV, C, CXX, MAKE, REDIS, POSTGRESQL, DOVECOT, POSTFIX, OCR, ANTIWORD =
     "Postfix",
     "Tesseract with French and English",
     "antiword",
+    "nginx",
+    "Prometheus",
+    "age",
+    "clamd",
+    "rspamd",
+    "spamd of SpamAssassin",
 )
 # In the order of _DISTRIBUTIONS.
 _DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
@@ -58,6 +82,17 @@ _NAMES = {
         "tesseract-ocr tesseract-ocr-data-fra tesseract-ocr-data-eng",
     ),
     ANTIWORD: ("antiword",) * 5,
+    NGINX: ("nginx-light", *("nginx",) * 4),
+    PROMETHEUS: (
+        "prometheus",
+        "golang-github-prometheus",
+        "golang-github-prometheus-prometheus",
+        *("prometheus",) * 2,
+    ),
+    AGE: ("age",) * 5,
+    CLAMAV: ("clamav-daemon", "clamd", "clamav", "clamav", "clamav-daemon"),
+    RSPAMD: ("rspamd",) * 5,
+    SPAMD: ("spamassassin spamd", *("spamassassin",) * 4),
 }
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     distribution: {what: names[place] for what, names in _NAMES.items()}
