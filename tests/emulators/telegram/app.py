@@ -20,7 +20,6 @@ from tests.emulators.telegram.delivery import Delivery
 from tests.emulators.telegram.refusal import Refusal
 from tests.emulators.telegram.world import World
 
-MAX_DOWNLOAD = 20_000_000
 Method = Callable[[dict[str, Any]], Awaitable[Any]]
 Meddle = Callable[[str, dict[str, Any]], Awaitable[str]]
 """Called with each call's method and fields; returns ``""``: nothing happens, ``"before"``: the call is
@@ -57,7 +56,7 @@ class BotApi:
             "sendchataction": lambda: world.act(fields),
             "answercallbackquery": lambda: world.answer_query(fields),
             "setmycommands": lambda: world.list_commands(fields),
-            "getfile": lambda: self._file(fields),
+            "getfile": lambda: world.files.address(str(fields.get("file_id"))),
             "setwebhook": lambda: delivery.set_webhook(fields),
             "deletewebhook": lambda: delivery.set_webhook(fields | {"url": ""}),
             "getwebhookinfo": delivery.info,
@@ -65,20 +64,6 @@ class BotApi:
         if method.lower() not in methods:
             raise refusal.NO_METHOD
         return methods[method.lower()]()
-
-    def _file(self, fields: dict[str, Any]) -> dict[str, Any]:
-        file_id = str(fields.get("file_id"))
-        if file_id not in self.world.files:
-            raise refusal.bad_request("wrong file_id or the file is temporarily unavailable")
-        size = len(self.world.files[file_id][1])
-        if size > MAX_DOWNLOAD:
-            raise refusal.bad_request("file is too big")
-        return {
-            "file_id": file_id,
-            "file_unique_id": file_id,
-            "file_size": size,
-            "file_path": f"documents/{file_id}",
-        }
 
 
 def create_emulator(api: BotApi) -> FastAPI:
@@ -93,28 +78,44 @@ def create_emulator(api: BotApi) -> FastAPI:
 
     @app.api_route("/bot{token}/{method}", methods=["GET", "POST"])
     async def bot_api(token: str, method: str, request: Request) -> Response:
-        try:
-            if token != api.token:
-                raise refusal.UNAUTHORIZED
-            fields, files = await _read(request)
-            api.calls.append(method)
-            fate = await api.meddle(method, fields)
-            if fate == "before":
-                return _Cut()
-            if fate == "503":
-                raise Refusal(503, "Service Unavailable")
-            result = await api.call(method, fields, files)
-        except Refusal as refused:
-            return JSONResponse(refused.body(), refused.status)
-        return _Cut() if fate == "after" else JSONResponse({"ok": True, "result": result})
+        return await _answered(_call(api, token, method, request))
 
-    @app.get("/file/bot{token}/documents/{file_id}")
-    async def download(token: str, file_id: str) -> Response:
-        if token != api.token or file_id not in api.world.files:
-            return JSONResponse(refusal.NO_METHOD.body(), 404)
-        return Response(api.world.files[file_id][1], media_type="application/octet-stream")
+    @app.get("/file/bot{token}/{path:path}")
+    async def download(token: str, path: str) -> Response:
+        return await _answered(_download(api, token, path))
 
     return app
+
+
+async def _answered(work: Awaitable[Response]) -> Response:
+    try:
+        return await work
+    except Refusal as refused:
+        return JSONResponse(refused.body(), refused.status)
+
+
+async def _call(api: BotApi, token: str, method: str, request: Request) -> Response:
+    if token != api.token:
+        raise refusal.UNAUTHORIZED
+    fields, files = await _read(request)
+    api.calls.append(method)
+    fate = await api.meddle(method, fields)
+    if fate == "before":
+        return _Cut()
+    if fate == "503":
+        raise Refusal(503, "Service Unavailable")
+    result = await api.call(method, fields, files)
+    return _Cut() if fate == "after" else JSONResponse({"ok": True, "result": result})
+
+
+async def _download(api: BotApi, token: str, path: str) -> Response:
+    if token != api.token:
+        raise refusal.UNAUTHORIZED
+    fate = await api.meddle("download", {"path": path})
+    if fate == "503":
+        raise Refusal(503, "Service Unavailable")
+    content = api.world.files.download(path)
+    return Response(content, media_type="application/octet-stream") if not fate else _Cut()
 
 
 class _Cut(Response):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tests.emulators.telegram import refusal
+from tests.emulators.telegram.files import MAX_UPLOAD, Files
 from tests.emulators.telegram.flood import FloodControl
 from tests.emulators.telegram.texts import accept_keyboard, accept_text
 
@@ -100,7 +101,7 @@ class World:
         self.chats: dict[int, Chat] = {}
         self.messages: dict[tuple[int, int], Shown] = {}
         self.updates: list[dict[str, Any]] = []
-        self.files: dict[str, tuple[str, bytes]] = {}
+        self.files = Files(clock)
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.transcript: list[Happened] = []
         self.flood = FloodControl()
@@ -162,11 +163,11 @@ class World:
         }
         return self._update({"my_chat_member": change})
 
-    def upload(self, name: str, content: bytes) -> str:
-        """A file that messages may hold; its id."""
-        file_id = f"file{next(self._numbers)}"
-        self.files[file_id] = (name, content)
-        return file_id
+    def give(
+        self, person: Person, name: str, content: bytes, *, kind: str = "document", **fields: Any
+    ) -> dict[str, Any]:
+        """Somebody sends a file, a photo or a voice message; returns the update that the bot gets."""
+        return self.say(person, **self.files.add(kind, name, content).fields(), **fields)
 
     # --- what the bot does ------------------------------------------------------------------------
 
@@ -183,8 +184,9 @@ class World:
             text, entities = accept_text(fields.get("text"), fields.get("entities"))
             content = {"text": text} | ({"entities": entities} if entities else {})
         else:
-            file_id = self.upload(*document)
-            content = {"document": {"file_id": file_id, "file_unique_id": file_id, "file_name": document[0]}}
+            if len(document[1]) > MAX_UPLOAD:
+                raise refusal.Refusal(413, "Request Entity Too Large")
+            content = self.files.add("document", *document).fields()
         keyboard = accept_keyboard(fields.get("reply_markup"))
         self.flood.admit(chat.id, self.clock())
         content |= {"reply_markup": keyboard} if keyboard else {}

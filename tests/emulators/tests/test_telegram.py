@@ -199,11 +199,33 @@ async def test_a_group_that_moved_says_where_to(phone: Phone) -> None:
 
 
 async def test_the_twenty_megabytes_of_getfile(phone: Phone) -> None:
-    small = phone.world.upload("a.txt", b"bonjour")
-    path = (await phone.done("getFile", file_id=small))["file_path"]
+    small = phone.world.files.add("document", "a.txt", b"bonjour")
+    path = (await phone.done("getFile", file_id=small.id))["file_path"]
     assert (await phone.http.get(f"/file/bot{TOKEN}/{path}")).content == b"bonjour"
-    large = phone.world.upload("b.bin", bytes(20_000_001))
-    assert "file is too big" in await phone.refused("getFile", file_id=large)
+    large = phone.world.files.add("document", "b.bin", bytes(20_000_001))
+    assert "file is too big" in await phone.refused("getFile", file_id=large.id)
+    assert "wrong file_id" in await phone.refused("getFile", file_id="../../etc/passwd")
+
+
+async def test_a_file_is_to_be_had_for_an_hour_after_asking_and_by_the_bot_alone(phone: Phone) -> None:
+    update = phone.world.give(phone.anne, "../../x.pdf", b"%PDF-", caption="Lisez")
+    document = update["message"]["document"]
+    assert document["file_name"] == "../../x.pdf"
+    path = f"documents/{document['file_id']}.pdf"
+    assert (await phone.http.get(f"/file/bot{TOKEN}/{path}")).status_code == 404
+    assert (await phone.done("getFile", file_id=document["file_id"]))["file_path"] == path
+    assert (await phone.http.get(f"/file/bot1:other/{path}")).status_code == 401
+    assert (await phone.http.get(f"/file/bot{TOKEN}/elsewhere/{path}")).status_code == 404
+    assert (await phone.http.get(f"/file/bot{TOKEN}/{path}")).content == b"%PDF-"
+    phone.clock.now += 3_601
+    assert (await phone.http.get(f"/file/bot{TOKEN}/{path}")).status_code == 404
+
+
+async def test_a_photo_has_sizes_and_a_voice_message_has_no_name(phone: Phone) -> None:
+    photo = phone.world.give(phone.anne, "a.jpg", b"abc", kind="photo")["message"]["photo"]
+    assert photo[0]["width"] < photo[-1]["width"]
+    voice = phone.world.give(phone.anne, "a.oga", b"abc", kind="voice")["message"]["voice"]
+    assert "file_name" not in voice
 
 
 async def test_a_query_is_answered_once_and_in_time(phone: Phone) -> None:

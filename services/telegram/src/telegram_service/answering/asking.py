@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from servicekit.ai_core.requests import ChatRequest, Message
+from telegram_service.dialogue.documents import LEAST_CHARACTERS, in_reach
 from telegram_service.dialogue.history import Turn, recent
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.settings import MAX_TOKENS, TEMPERATURE, Length, UserSettings
@@ -45,6 +46,28 @@ class Persona:
     most_characters: int
     model: str | None = None
     """For those who have chosen none; None: the AI core's default."""
+    most_document_characters: int = 8_000
+    """Of all documents of a conversation together."""
+
+
+def with_less(persona: Persona, turns: Sequence[Turn], document: str) -> tuple[Persona, list[Turn]] | None:
+    """What to ask with when there was more than the model can read: without the older half of the turns, or
+    else with half as much of the documents; None: there is nothing to be left out.
+
+    Args:
+        turns: oldest first; a turn that is left out stays as one without an answer, for its document's sake.
+        document: what was sent with the question.
+    """
+    answered = [number for number, turn in enumerate(turns) if turn.answer]
+    if answered:
+        last = answered[len(answered) // 2]
+        rest = turns[last + 1 :]
+        return persona, [*(replace(turn, answer="") for turn in turns[: last + 1]), *rest]
+    there_is = sum(len(one.document) for one in turns) + len(document)
+    room = min(persona.most_document_characters, there_is) // 2
+    if room < LEAST_CHARACTERS:
+        return None
+    return replace(persona, most_document_characters=room), list(turns)
 
 
 def chat_request(
@@ -52,6 +75,7 @@ def chat_request(
     turns: Sequence[Turn],
     question: str,
     *,
+    document: str = "",
     settings: UserSettings,
     language: Language,
     user: str,
@@ -59,17 +83,32 @@ def chat_request(
 ) -> ChatRequest:
     """The system prompt, the newest turns that fit, and the question.
 
+    Documents stay when the turn that they came with is left out, for later questions are about them, too.
+
     Args:
-        turns: of this conversation, oldest first; those without an answer are left out.
+        turns: of this conversation, oldest first; of those without an answer, only documents are read.
+        document: what was sent with the question, as in ``Turn.document``.
         user: a pseudonym of who asks, so that the AI core treats people fairly.
     """
-    answered = [turn for turn in turns if turn.answer]
+    everything = [*turns, Turn(question, "", document)]
+    read = in_reach([turn.document for turn in everything], persona.most_document_characters)
+    *before, last = (replace(turn, document=seen) for turn, seen in zip(everything, read, strict=True))
+    kept = recent(
+        [turn for turn in before if turn.answer],
+        most_turns=persona.most_turns,
+        most_characters=persona.most_characters,
+    )
+    left_out = [turn for turn in before if not any(turn is one for one in kept)]
     messages = [Message("system", persona.system[language])]
-    for turn in recent(answered, most_turns=persona.most_turns, most_characters=persona.most_characters):
-        messages += [Message("user", turn.question), Message("assistant", turn.answer)]
+    texts = [turn.document for turn in left_out]
+    for turn in [*kept, last]:
+        asked = "\n\n".join(filter(None, [*texts, turn.document, turn.question]))
+        messages += [Message("user", asked), Message("assistant", turn.answer)]
+        texts = []
     length = settings.length if strain < Strain.SHORT_ANSWERS else Length.SHORT
     return ChatRequest(
-        messages=[*messages, Message("user", question)],
+        # The answer to the last question is the model's.
+        messages=messages[:-1],
         model=settings.model or persona.model,
         max_tokens=MAX_TOKENS[length],
         temperature=TEMPERATURE[settings.creativity],

@@ -36,7 +36,7 @@ class CannotRead(Exception):
     def __init__(self, phrase: Phrase, **values: object) -> None:
         super().__init__(phrase.value)
         self.phrase = phrase
-        self.values = values
+        self.values: dict[str, Any] = values
 
 
 class NotNow(Exception):
@@ -122,5 +122,4 @@ class Files:
         return "\n\n".join(filter(None, [sent.caption.strip(), said.strip()]))
 
     def _too_large(self) -> CannotRead:
-        values: dict[str, Any] = {"megabytes": self.most_bytes // 1_000_000}
-        return CannotRead(Phrase.FILE_TOO_LARGE, **values)
+        return CannotRead(Phrase.FILE_TOO_LARGE, megabytes=max(1, self.most_bytes // 1_000_000))

@@ -51,6 +51,8 @@ class Said:
 
     text: str
     message_id: int
+    sent_at: int = 0
+    """Unix time in seconds, as Telegram says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Sent:
     """A file. ``caption`` is what was written with it."""
 
     kind: str
-    """``document``, ``photo`` or ``voice``."""
+    """``document``, ``photo`` or ``voice``; ``other``, with nothing else known: what is never read."""
     file_id: str
     name: str
     size: int

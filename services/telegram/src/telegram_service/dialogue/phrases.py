@@ -182,7 +182,7 @@ else, nothing is used to train a model, and no log holds your texts.
     Phrase.ABOUT_PICTURE: "What does this text say? A few sentences, please.",
     Phrase.DOCUMENT_CUT: "(This document is long: I read only its first {characters} characters.)",
     Phrase.FILE_TOO_LARGE: "This file is too large for me: {megabytes} MB at most.",
-    Phrase.FILE_TOO_MUCH: "This file is too much work for me. Please send the pages that matter, or their text.",
+    Phrase.FILE_TOO_MUCH: "This file is too much work for me. Send the pages that matter, or their text.",
     Phrase.FILE_ENCRYPTED: "This file has a password. Please send it without one.",
     Phrase.FILE_UNREADABLE: "I cannot open this file: it is damaged, or not what its name says.",
     Phrase.FILE_NOT_INSTALLED: "This server cannot read this kind of file yet. Please send the text.",

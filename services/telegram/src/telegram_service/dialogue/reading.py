@@ -26,6 +26,19 @@ from telegram_service.dialogue.incoming import (
 GENERAL_TOPIC = 1
 _GROUPS = {"group", "supergroup"}
 _FILES = ("document", "voice", "audio")
+_OTHERS = (
+    "animation",
+    "video",
+    "video_note",
+    "sticker",
+    "contact",
+    "location",
+    "venue",
+    "poll",
+    "dice",
+    "story",
+)
+"""What people send and nobody reads; an animation has a document, too."""
 
 
 def read_update(update: Mapping[str, Any], bot_id: int, bot_name: str) -> Incoming | None:
@@ -81,7 +94,7 @@ class _Reader:
         spoken = self._without_mention(text) if in_group else text
         if (sent := _file(message)) is not None:
             return Sent(*sent, spoken, message_id)
-        return Said(spoken, message_id) if spoken.strip() else None
+        return Said(spoken, message_id, int(message.get("date", 0))) if spoken.strip() else None
 
     def _command(self, message: Mapping[str, Any], text: str) -> tuple[str, str] | None:
         """Name and argument; an empty name where another bot of the group is meant; None: no command."""
@@ -118,6 +131,8 @@ def _file(message: Mapping[str, Any]) -> tuple[str, str, str, int] | None:
     if message.get("photo"):
         largest = max(message["photo"], key=lambda one: one.get("width", 0))
         return "photo", str(largest["file_id"]), "photo.jpg", int(largest.get("file_size", 0))
+    if any(kind in message for kind in _OTHERS):
+        return "other", "", "", 0
     for kind in _FILES:
         if kind in message:
             file = message[kind]

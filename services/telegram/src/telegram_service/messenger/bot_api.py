@@ -109,9 +109,14 @@ class BotApiMessenger:
     async def download(self, file_id: str, max_bytes: int) -> bytes:
         with _translated():
             file = await self._bot.get_file(file_id)
-            if (file.file_size or 0) > max_bytes:
-                raise Refused("the file is too large")
-            return bytes(await file.download_as_bytearray())
+        if (file.file_size or 0) > max_bytes:
+            raise Refused("the file is too large")
+        try:
+            with _translated():
+                return bytes(await file.download_as_bytearray())
+        except Refused as error:
+            # The address was valid a moment ago; the next one may last longer.
+            raise Unknown("the file's address is no longer valid") from error
 
 
 @contextmanager
