@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ async def open_hot_state(
     prefix: str,
     on_failure: Callable[[], None],
     redis_seconds: float = TIMEOUT,
+    clock: Callable[[], float] | None = None,
 ) -> AsyncIterator[HotState]:
     """Hot state for one service; a Redis that is away when this begins is used when it comes.
 
@@ -64,12 +66,14 @@ async def open_hot_state(
         prefix: the service's own: begins every key, and names its channel.
         on_failure: called for each limit that could not be looked up in Redis.
         redis_seconds: that one exchange with Redis may take.
+        clock: of the limits, in seconds, the same in all processes; None: that of Redis, or this process's.
 
     Raises:
         ValueError: the URL is none of Redis.
     """
     if url is None:
-        yield HotState(EmbeddedStore(EMBEDDED_BYTES), EmbeddedLimits(), LocalWakeups(), None)
+        own = EmbeddedLimits(clock or time.monotonic)
+        yield HotState(EmbeddedStore(EMBEDDED_BYTES), own, LocalWakeups(), None)
         return
     async with AsyncExitStack() as stack:
         # Large values on their way must not hold up limits, which every message waits for.
@@ -80,7 +84,11 @@ async def open_hot_state(
         for connection in (for_values, for_limits):
             stack.push_async_callback(connection.close)
         store = RedisStore(for_values, prefix=prefix)
-        limits = EnduringLimits(RedisLimits(for_limits, prefix=prefix), on_failure=on_failure)
+        limits = EnduringLimits(
+            RedisLimits(for_limits, prefix=prefix, clock=clock),
+            own=EmbeddedLimits(clock or time.monotonic),
+            on_failure=on_failure,
+        )
         stack.push_async_callback(store.close)
         stack.push_async_callback(limits.close)
         wakeups = await stack.enter_async_context(RedisWakeups(for_values, channel=prefix + "wakeups"))

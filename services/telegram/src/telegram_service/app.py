@@ -15,10 +15,13 @@ from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
 
 from servicekit.ai_core.client import AiCore, key_in
+from servicekit.documents.extractor import ConfinedExtractor
+from servicekit.documents.port import Limits as DocumentLimits
+from servicekit.hot_state import HotState, open_hot_state
 from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
-from servicekit.journal.wakeups import LocalWakeups
+from servicekit.key_value.limits import Limits
 from servicekit.logging import get_logger
 from servicekit.serving.health import Check, Health
 from servicekit.serving.http import serving
@@ -27,6 +30,7 @@ from servicekit.storage.database import Database, StorageUnavailable, database_u
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import Seal, seal_for
 from servicekit.storage.secret_file import kept_secret
+from telegram_service.allowance import Allowance, Rules
 from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
@@ -38,6 +42,7 @@ from telegram_service.dialogue.decide import House
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import commands
 from telegram_service.intake import Intake
+from telegram_service.hot_keys import HotKeys
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.pacing import Pacer
 from telegram_service.personas import SYSTEM_PROMPTS
@@ -111,6 +116,23 @@ def ai_core_of(settings: Settings) -> AiCore:
 
 
 @asynccontextmanager
+def hot_state_of(settings: Settings, bot_id: int) -> AbstractAsyncContextManager[HotState]:
+    """What may be lost: in Redis, else in this process."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=lambda: None)
+
+
+def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
+    """How much people may do."""
+    rules = Rules(
+        settings.max_messages_per_minute,
+        settings.max_messages_per_minute_overall,
+        settings.max_tokens_per_day,
+    )
+    return Allowance(limits, HotKeys(seal), rules, now_in_utc)
+
+
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Everything up over a migrated database. Raises telegram.error.TelegramError if Telegram refuses the
     token or cannot be reached."""
@@ -119,19 +141,20 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(database.close)
         bot = await stack.enter_async_context(bot_of(settings))
         ai_core = await stack.enter_async_context(ai_core_of(settings))
-        yield assemble(settings, database, bot, ai_core)
+        hot = await stack.enter_async_context(hot_state_of(settings, bot.id))
+        yield assemble(settings, database, bot, ai_core, hot)
 
 
-def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore) -> Service:
+def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, hot: HotState) -> Service:
     """The service over what it needs from outside. ``bot`` is initialized."""
     seal = seal_of(settings)
-    envelopes, wakeups = Envelopes(seal), LocalWakeups()
+    envelopes, allowance = Envelopes(seal), allowance_of(settings, hot.limits, seal)
     journal, ledger = Journal(database, journal_tables), Ledger(database, journal_tables)
     timeout = timedelta(seconds=settings.session_timeout)
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
     people = People(database, now_in_utc)
     messenger = BotApiMessenger(bot)
-    deliverer = Deliverer(messenger, envelopes, Pacer())
+    deliverer = Deliverer(messenger, envelopes, Pacer(hot.limits, HotKeys(seal)))
     tools = Tools(
         writer=Writer(ai_core, messenger, deliverer),
         deliverer=deliverer,
@@ -153,8 +176,16 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore) 
     )
     me = (bot.id, bot.username)
     handler = Handler(policy_of(settings), tools, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
-    crew = Crew(journal, handler.handle, wakeups, workers=settings.workers)
-    intake = Intake(journal, envelopes, wakeups, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
+    crew = Crew(journal, handler.handle, hot.wakeups, workers=settings.workers)
+    intake = Intake(
+        journal,
+        envelopes,
+        hot.wakeups,
+        bot_id=me[0],
+        bot_name=me[1],
+        clock=now_in_utc,
+        allowance=allowance,
+    )
     checks: dict[str, Check] = {
         "database": database.ping,
         "ai_core": ai_core.ping,
@@ -169,6 +200,8 @@ def _secret(settings: Settings) -> str | None:
         return None
     return settings.webhook_secret.get_secret_value()
 
+    if hot.ping is not None:
+        checks["redis"] = hot.ping
 
 async def _ping(bot: Bot) -> float:
     began = time.perf_counter()

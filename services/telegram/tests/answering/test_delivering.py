@@ -152,7 +152,7 @@ async def test_when_telegram_wants_silence_the_lane_is_put_off_and_nothing_is_lo
     assert isinstance(later, Later)
     assert later.seconds >= 1
     assert await states(held, entry) == [(PartState.OPEN, 0)]
-    assert not post.deliverer.may_edit(42)
+    assert not await post.deliverer.may_edit(42)
 
 
 async def test_limits_are_kept_by_waiting_for_ones_turn(post: Post) -> None:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from telegram_server import TelegramServer, telegram_server
-from tests.emulators.telegram.flood import FloodControl
 from tests.emulators.telegram.world import Chat, Person
 
 from telegram_service.dialogue.incoming import Language, Place
@@ -20,7 +17,6 @@ from telegram_service.formatting.document import Kind, Style
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import Entity, TelegramMessage, to_messages
 from telegram_service.messenger.bot_api import BotApiMessenger
-from telegram_service.messenger.pacing import Pacer
 from telegram_service.messenger.port import (
     FormatRefused,
     MessageGone,
@@ -158,33 +154,3 @@ def _unconnected(server: TelegramServer) -> Any:
 
     request = HTTPXRequest(httpx_kwargs={"trust_env": False})
     return Bot("7000000:test-token", base_url=f"{server.url}/bot", request=request)
-
-
-@given(st.lists(st.tuples(st.sampled_from([42, 43, -7]), st.floats(0, 3)), max_size=120))
-def test_whoever_keeps_to_the_booked_times_is_never_refused(calls: list[tuple[int, float]]) -> None:
-    control, pacer, now = FloodControl(), Pacer(), 1_000.0
-    booked = []
-    for chat_id, gap in calls:
-        now += gap
-        booked.append((pacer.book(chat_id, now), chat_id))
-    for at, chat_id in sorted(booked):
-        control.admit(chat_id, at)
-
-
-@given(st.lists(st.floats(0, 3), max_size=60))
-def test_edits_that_are_made_when_they_may_are_never_refused(gaps: list[float]) -> None:
-    control, pacer, now = FloodControl(), Pacer(), 1_000.0
-    for gap in gaps:
-        now += gap
-        if pacer.may_edit(42, now):
-            control.admit(42, pacer.book(42, now))
-
-
-def test_a_chat_that_asked_for_silence_gets_it_and_others_do_not_wait() -> None:
-    pacer = Pacer()
-    pacer.silence(42, 30, 1_000.0)
-    assert pacer.book(42, 1_000.0) >= 1_030
-    assert not pacer.may_edit(42, 1_020.0)
-    assert pacer.book(43, 1_000.0) < 1_001
-    pacer.forget_idle(2_000.0)
-    assert pacer.book(42, 2_000.0) == 2_000.0

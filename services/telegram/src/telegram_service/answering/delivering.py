@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from servicekit.journal.lane import HeldLane
@@ -51,13 +51,11 @@ class Deliverer:
         envelopes: Envelopes,
         pacer: Pacer,
         *,
-        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._messenger = messenger
         self._envelopes = envelopes
         self._pacer = pacer
-        self._clock = clock
         self._sleep = sleep
 
     async def deliver(self, lane: HeldLane, entry: Entry, place: Place) -> Outcome | Later:
@@ -80,25 +78,21 @@ class Deliverer:
 
     async def wait_turn(self, chat_id: int) -> Later | None:
         """Wait until a call may be made in a chat; Later, where that would take too long."""
-        now = self._clock()
-        wait = self._pacer.book(chat_id, now) - now
-        if wait > LONGEST_WAIT_SECONDS:
-            return Later(wait, "Telegram's limits")
-        if wait > 0:
-            await self._sleep(wait)
+        for turn in (partial(self._pacer.in_chat, chat_id), self._pacer.overall):
+            wait = await turn(LONGEST_WAIT_SECONDS)
+            if wait > LONGEST_WAIT_SECONDS:
+                return Later(wait, "Telegram's limits")
+            if wait > 0:
+                await self._sleep(wait)
         return None
 
-    def may_edit(self, chat_id: int) -> bool:
+    async def may_edit(self, chat_id: int) -> bool:
         """Whether a message under way may be shown as it is now; if so, this counts as a call."""
-        now = self._clock()
-        allowed = self._pacer.may_edit(chat_id, now)
-        if allowed:
-            self._pacer.book(chat_id, now)
-        return allowed
+        return await self._pacer.at_leisure(chat_id)
 
-    def note(self, chat_id: int, refusal: TooSoon) -> None:
+    async def note(self, chat_id: int, refusal: TooSoon) -> None:
         """Telegram refused a call."""
-        self._pacer.silence(chat_id, refusal.seconds, self._clock())
+        await self._pacer.silence(chat_id, refusal.seconds)
 
     async def _deliver_part(self, lane: HeldLane, part: Part, place: Place) -> Outcome | Later | Moved:
         if (later := await self.wait_turn(place.chat_id)) is not None:
@@ -117,7 +111,7 @@ class Deliverer:
             return await self._send(lane, part, place, _plain(outgoing))
         except (TooSoon, NotSent, Moved) as error:
             await lane.unsent(part)
-            return error if isinstance(error, Moved) else self._later(place, error)
+            return error if isinstance(error, Moved) else await self._later(place, error)
         except Unknown:
             await lane.unknown(part)
         except Unreachable:
@@ -143,7 +137,7 @@ class Deliverer:
             # Somebody has deleted it, or it is too old: the answer has to arrive all the same.
             return await self._send(lane, await lane.sending(part), place, outgoing)
         except (TooSoon, NotSent, Unknown) as error:
-            return self._later(place, error)
+            return await self._later(place, error)
         except Moved as error:
             return error
         except (Unreachable, Refused) as error:
@@ -152,9 +146,9 @@ class Deliverer:
         await lane.sent(part)
         return "delivered"
 
-    def _later(self, place: Place, error: TooSoon | NotSent | Unknown) -> Later:
+    async def _later(self, place: Place, error: TooSoon | NotSent | Unknown) -> Later:
         if isinstance(error, TooSoon):
-            self.note(place.chat_id, error)
+            await self.note(place.chat_id, error)
             return Later(error.seconds, "Telegram's limits")
         return Later(FIRST_RETRY_SECONDS, "Telegram cannot be reached")
 

@@ -22,9 +22,13 @@ from telegram_service.messenger.port import Messenger, MessengerError, NotSent, 
 STOP = "stop"
 """What is said to a lane (``Journal.signal``) whose answer shall end."""
 TYPING_SECONDS = 4.5
+SHOW_SECONDS = 0.5
+"""So often it is asked whether what there is may be shown: asking is a call to Redis."""
 LOOK_SECONDS = 1.0
 """So often it is looked whether the answer shall end, at least."""
 MORE_TO_COME = " …"
+CHARACTERS_PER_TOKEN = 4
+"""About so many, in the languages that are spoken here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class Written:
     model: str
     stopped: bool
     """Somebody did not want the rest."""
+    tokens: int
+    """Read and written by the model."""
 
 
 class Writer:
@@ -66,20 +72,23 @@ class Writer:
             LaneLost, StorageUnavailable: as the journal.
         """
         page = _Page(lane, place, await lane.open_part(entry)) if shown else None
-        text, looked_at = "", self._clock()
+        text, looked_at, shown_at = "", self._clock(), float("-inf")
         async with self._typing(place), aclosing(self._ai_core.chat(request)) as stream:
             async for item in stream:
                 if isinstance(item, Answer):
-                    return Written(item.response, item.model, stopped=False)
+                    tokens = item.usage.prompt_tokens + item.usage.completion_tokens
+                    return Written(item.response, item.model, stopped=False, tokens=tokens)
                 text += item.text
                 now = self._clock()
-                show = page is not None and self._deliverer.may_edit(place.chat_id)
+                show = False
+                if page is not None and now - shown_at >= SHOW_SECONDS:
+                    show, shown_at = await self._deliverer.may_edit(place.chat_id), now
                 if not show and now - looked_at < LOOK_SECONDS:
                     continue
                 looked_at = now
                 if await lane.renew() == STOP:
                     await lane.heard()
-                    return Written(text, request.model or "", stopped=True)
+                    return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
                 if show and page is not None:
                     await self._show(page, text)
         raise AssertionError("the client ends with an answer or an error")
@@ -97,8 +106,8 @@ class Writer:
             page.part = await page.lane.streaming(page.part, str(message_id))
         except (TooSoon, NotSent) as error:
             if isinstance(error, TooSoon):
-                self._deliverer.note(page.place.chat_id, error)
-            if page.part.state is PartState.SENDING:
+                await self._deliverer.note(page.place.chat_id, error)
+            if page.part.state is not PartState.STREAMING:
                 page.part = await page.lane.unsent(page.part)
         except MessengerError:
             # Where nobody knows whether it arrived, the part stays as it is: the complete answer is sent
@@ -119,6 +128,12 @@ class Writer:
         finally:
             typing.cancel()
             await asyncio.wait({typing})
+
+def _guess(request: ChatRequest, text: str) -> int:
+    """What an answer has cost whose end nobody waited for, and which was therefore never counted."""
+    read = sum(len(message.content) for message in request.messages)
+    return (read + len(text)) // CHARACTERS_PER_TOKEN
+
 
 
 @dataclass(slots=True)

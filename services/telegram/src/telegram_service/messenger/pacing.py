@@ -1,4 +1,4 @@
-"""When the next call may be made, by Telegram's limits. Pure: times are given.
+"""When the next call may be made, by Telegram's limits: for all instances together, where they share Redis.
 
 One message per second in a chat, twenty a minute in a group, thirty a second in all; edits count
 (https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this). We stay a little below.
@@ -6,46 +6,48 @@ One message per second in a chat, twenty a minute in a group, thirty a second in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from servicekit.key_value.embedded_limits import EmbeddedLimits
+from servicekit.key_value.limits import Bucket, Limits
+from servicekit.storage.sealing import PlainSeal
+from telegram_service.hot_keys import HotKeys
 
 CHAT_GAP = 1.1
-GROUP_GAP = 3.2
-OVERALL_GAP = 1 / 28
+"""Seconds between two calls in a chat with one person."""
+GROUP_GAP = 3.7
+"""Twenty a minute also where each waits some seconds more for the turn of all."""
+OVERALL_PER_SECOND = 28.0
 BURST = 2
-"""Of one chat: the parts of a long answer need not wait at the beginning."""
+"""Calls of one chat at once: the parts of a long answer need not wait at the beginning."""
+_OVERALL = Bucket("everybody:pace", OVERALL_PER_SECOND, 1)
 
 
-@dataclass
 class Pacer:
-    """One bot's calls. Whoever asks gets a time, and is expected to call then."""
+    """One bot's calls. Nothing here raises."""
 
-    overall_at: float = 0.0
-    """When the next call of all may be made."""
-    chats: dict[int, float] = field(default_factory=dict)
-    """By chat: when its burst is used up, counted on from call to call."""
-    silent_until: dict[int, float] = field(default_factory=dict)
-    """By chat: Telegram asked for silence there."""
+    def __init__(self, limits: Limits | None = None, keys: HotKeys | None = None) -> None:
+        """``limits`` never raises StoreUnavailable; None: those of this process alone."""
+        self._limits = limits or EmbeddedLimits()
+        self._keys = keys or HotKeys(PlainSeal())
 
-    def book(self, chat_id: int, now: float) -> float:
-        """The time of a call that shall be made as soon as possible, ``now`` or later."""
+    async def in_chat(self, chat_id: int, patience: float) -> float:
+        """Seconds until the next call in a chat may be made, which is taken to be made then. More than
+        ``patience``: it is not, and nothing is booked."""
+        return await self._limits.take([self._chat(chat_id, BURST)], patience=patience)
+
+    async def overall(self, patience: float) -> float:
+        """The same for the calls of all chats; to be asked when the chat's turn has come, because a turn that
+        is booked for later would be lost to others until then."""
+        return await self._limits.take([_OVERALL], patience=patience)
+
+    async def at_leisure(self, chat_id: int) -> bool:
+        """Whether a call that can as well be left out may be made now; if so, it is taken to be made. It
+        leaves the chat's burst to calls that cannot be left out."""
+        return await self._limits.take([self._chat(chat_id, 1), _OVERALL]) == 0
+
+    async def silence(self, chat_id: int, seconds: float) -> None:
+        """Telegram refused a call in a chat and asked for this."""
+        await self._limits.hold(self._chat(chat_id, BURST), seconds)
+
+    def _chat(self, chat_id: int, burst: int) -> Bucket:
         gap = GROUP_GAP if chat_id < 0 else CHAT_GAP
-        due = max(self.chats.get(chat_id, 0.0), now - gap * (BURST - 1))
-        at = max(now, due, self.overall_at, self.silent_until.get(chat_id, 0.0))
-        self.chats[chat_id] = max(due, at - gap * (BURST - 1)) + gap
-        self.overall_at = max(self.overall_at, now) + OVERALL_GAP
-        return at
-
-    def may_edit(self, chat_id: int, now: float) -> bool:
-        """Whether a call that can as well be left out would be in time just now."""
-        due = self.chats.get(chat_id, 0.0)
-        return now >= max(due, self.overall_at, self.silent_until.get(chat_id, 0.0))
-
-    def silence(self, chat_id: int, seconds: float, now: float) -> None:
-        """Telegram refused a call and asked for this."""
-        self.silent_until[chat_id] = max(self.silent_until.get(chat_id, 0.0), now + seconds)
-
-    def forget_idle(self, now: float) -> None:
-        """Drop chats that nothing is known of any more that matters."""
-        for times in (self.chats, self.silent_until):
-            for chat_id in [chat_id for chat_id, at in times.items() if at < now - 60]:
-                del times[chat_id]
+        return Bucket(self._keys.of_chat(chat_id, "pace"), 1 / gap, burst)
