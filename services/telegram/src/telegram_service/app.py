@@ -41,8 +41,8 @@ from telegram_service.config import Settings
 from telegram_service.dialogue.decide import House
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import commands
-from telegram_service.intake import Intake
 from telegram_service.hot_keys import HotKeys
+from telegram_service.intake import Intake
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.pacing import Pacer
 from telegram_service.personas import SYSTEM_PROMPTS
@@ -115,7 +115,6 @@ def ai_core_of(settings: Settings) -> AiCore:
     return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
 
 
-@asynccontextmanager
 def hot_state_of(settings: Settings, bot_id: int) -> AbstractAsyncContextManager[HotState]:
     """What may be lost: in Redis, else in this process."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
@@ -133,6 +132,7 @@ def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
     return Allowance(limits, HotKeys(seal), rules, now_in_utc)
 
 
+@asynccontextmanager
 async def open_service(settings: Settings) -> AsyncIterator[Service]:
     """Everything up over a migrated database. Raises telegram.error.TelegramError if Telegram refuses the
     token or cannot be reached."""
@@ -191,6 +191,8 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, 
         "ai_core": ai_core.ping,
         "telegram": partial(_ping, bot),
     }
+    if hot.ping is not None:
+        checks["redis"] = hot.ping
     door = Door(intake, _secret(settings), Health(checks, {"database"}))
     return Service(bot, crew, intake, door, ledger, conversations)
 
@@ -200,8 +202,6 @@ def _secret(settings: Settings) -> str | None:
         return None
     return settings.webhook_secret.get_secret_value()
 
-    if hot.ping is not None:
-        checks["redis"] = hot.ping
 
 async def _ping(bot: Bot) -> float:
     began = time.perf_counter()

@@ -129,11 +129,11 @@ class Writer:
             typing.cancel()
             await asyncio.wait({typing})
 
+
 def _guess(request: ChatRequest, text: str) -> int:
     """What an answer has cost whose end nobody waited for, and which was therefore never counted."""
     read = sum(len(message.content) for message in request.messages)
     return (read + len(text)) // CHARACTERS_PER_TOKEN
-
 
 
 @dataclass(slots=True)
