@@ -78,12 +78,12 @@ def tesseract() -> Path | None:
     return Path(found) if {"fra", "eng"} <= set(answer.stdout.split()) else None
 
 
-def program(name: str) -> Callable[[], Path | None]:
-    """What finds a program by its name alone."""
+def program(*names: str) -> Callable[[], Path | None]:
+    """What finds the first of some programs, if all are installed."""
 
     def find() -> Path | None:
-        found = shutil.which(name) or shutil.which(name, path=SYSTEM_PROGRAMS)
-        return Path(found) if found else None
+        found = [shutil.which(name) or shutil.which(name, path=SYSTEM_PROGRAMS) for name in names]
+        return Path(found[0]) if all(found) and found[0] else None
 
     return find
 
@@ -96,7 +96,7 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     OCR: tesseract,
     ANTIWORD: program("antiword"),
     NGINX: program("nginx"),
-    PROMETHEUS: program("promtool"),
+    PROMETHEUS: program("promtool", "amtool"),
     AGE: program("age"),
     CLAMAV: program("clamd"),
     RSPAMD: program("rspamd"),

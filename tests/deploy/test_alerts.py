@@ -1,0 +1,96 @@
+"""Alerts by promtool: each is tried, each has its page for whoever is woken."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
+RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
+TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
+RUNBOOKS = DEPLOY / "runbooks"
+SECTIONS = ("## What it means", "## What to look at", "## What to do")
+
+
+def _alerts() -> dict[str, dict[str, object]]:
+    rules = [
+        rule
+        for path in RULES
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    return {rule["alert"]: rule for rule in rules if "alert" in rule}
+
+
+ALERTS = _alerts()
+
+
+def _promtool(*arguments: str | Path) -> None:
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_rules_are_sound() -> None:
+    _promtool("check", "rules", *RULES)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_alerts_fire_when_they_should_and_not_otherwise(path: Path) -> None:
+    _promtool("test", "rules", path)
+
+
+def test_each_alert_is_tried() -> None:
+    tried = {
+        case["alertname"]
+        for path in TESTS
+        for test in yaml.safe_load(path.read_text())["tests"]
+        for case in test["alert_rule_test"]
+        if case["exp_alerts"]
+    }
+    assert tried == set(ALERTS)
+
+
+def test_prometheus_takes_its_configuration() -> None:
+    _promtool("check", "config", "--syntax-only", DEPLOY / "prometheus" / "prometheus.yml")
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> str:
+    """Its configuration. Debian's version does not know yet that an address can stand in a file."""
+    text = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text()
+    path = tmp_path / "alertmanager.yml"
+    path.write_text(re.sub(r"url_file: \S+", "url: http://127.0.0.1:9", text))
+    return str(path)
+
+
+def test_alertmanager_takes_its_configuration(alertmanager: str) -> None:
+    command = ["amtool", "check-config", alertmanager]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("severity", "receiver"), [("page", "on-call"), ("ticket", "tickets")])
+def test_who_hears_of_what(alertmanager: str, severity: str, receiver: str) -> None:
+    command = ["amtool", "config", "routes", "test", f"--config.file={alertmanager}", f"severity={severity}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == receiver
+
+
+@pytest.mark.parametrize("name", sorted(ALERTS))
+def test_whoever_is_woken_finds_what_to_do(name: str) -> None:
+    rule = ALERTS[name]
+    annotations = rule["annotations"]
+    assert isinstance(annotations, dict)
+    assert annotations["runbook_url"] == f"deploy/runbooks/{name}.md"
+    page = (RUNBOOKS / f"{name}.md").read_text()
+    assert page.startswith(f"# {name}\n")
+    places = [page.index(section) for section in SECTIONS]
+    assert places == sorted(places)
+    assert rule["labels"] in ({"severity": "page"}, {"severity": "ticket"})
+
+
+def test_each_runbook_belongs_to_an_alert() -> None:
+    assert {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"} == set(ALERTS)
