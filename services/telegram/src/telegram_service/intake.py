@@ -10,10 +10,9 @@ from servicekit.journal.journal import Journal
 from servicekit.journal.wakeups import Wakeups
 from telegram_service.allowance import Allowance, unlimited
 from telegram_service.answering.envelopes import Envelopes
-from telegram_service.answering.handling import SPLIT_UNITS
-from telegram_service.dialogue.incoming import Said
+from telegram_service.dialogue.halves import may_continue
+from telegram_service.dialogue.pruning import pruned
 from telegram_service.dialogue.reading import read_update
-from telegram_service.formatting.messages import units
 
 SECOND_HALF_SECONDS = 1.0
 """A text of Telegram's greatest length waits so long for what may be its second half."""
@@ -57,8 +56,8 @@ class Intake:
         if refused is not None:
             # Said at once, not behind the answers that are still to come.
             lane = incoming.place.control_lane
-        elif isinstance(incoming.content, Said) and units(incoming.content.text) >= SPLIT_UNITS:
+        elif may_continue(incoming.content):
             not_before = self._clock() + timedelta(seconds=SECOND_HALF_SECONDS)
-        payload = self._envelopes.close_update(dict(update), refused.refusal if refused else None)
+        payload = self._envelopes.close_update(pruned(update), refused.refusal if refused else None)
         await self._journal.receive(key, lane, payload, not_before=not_before)
         self._wakeups.ring()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from inspect import getsource
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telegram_service.dialogue import phrases
 from telegram_service.dialogue.actions import (
     Acknowledge,
     Action,
@@ -187,7 +191,9 @@ def test_languages_of_telegram() -> None:
 
 @pytest.mark.parametrize("language", list(Language))
 def test_everything_can_be_said_in_every_language(language: Language) -> None:
-    values = {"days": 30, "model": "m", "default": "d", "user": 1, "seconds": 2, "hours": 3}
+    # Whatever is filled in somewhere.
+    values: dict[str, object] = dict.fromkeys(re.findall(r"\{(\w+)\}", getsource(phrases)), 2)
+    values |= {"characters": 8_000, "megabytes": 20}
     for one in Phrase:
         text = phrase(one, language, **values)
         assert len(to_messages(read_markdown(text))) == 1

@@ -64,7 +64,8 @@ def test_a_private_message_is_said_by_its_sender(world: World, anne: Person) -> 
         ("/start", ("start", "")),
         ("/Switch  petit modèle ", ("switch", "petit modèle")),
         ("/help@neo_test_bot", ("help", "")),
-        ("/reset\ntexte", ("reset", "")),
+        ("/reset\ntexte", ("reset", "texte")),
+        ("/broadcast\nBonjour à tous\n\nÀ demain ", ("broadcast", "Bonjour à tous\n\nÀ demain")),
     ],
 )
 def test_commands_are_told_apart(world: World, anne: Person, text: str, command: tuple[str, str]) -> None:

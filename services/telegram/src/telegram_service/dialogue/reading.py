@@ -101,11 +101,12 @@ class _Reader:
         first = next(iter(message.get("entities", ())), None)
         if first is None or first["type"] != "bot_command" or first["offset"] != 0:
             return None
-        word, _, argument = text.partition(" ") if " " in text else (text, "", "")
+        # A command has no characters that count twice in UTF-16.
+        word, argument = text[: int(first["length"])], text[int(first["length"]) :]
         name, _, addressee = word[1:].partition("@")
         if addressee and addressee.lower() != self._name:
             return "", ""
-        return name.split("\n")[0].lower(), argument.strip()
+        return name.lower(), argument.strip()
 
     def _is_meant(self, message: Mapping[str, Any], text: str) -> bool:
         replied = message.get("reply_to_message", {}).get("from", {}).get("id")
