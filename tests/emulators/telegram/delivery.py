@@ -19,6 +19,7 @@ FIRST_RETRY_SECONDS = 0.2
 """The original begins with about a second; the doubling is what matters."""
 LONGEST_RETRY_SECONDS = 5.0
 MAX_POLL_SECONDS = 50
+Mangle = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
 @dataclass
@@ -37,10 +38,10 @@ class Delivery:
     ``mangle`` may change what is delivered: leave out nothing, but double or reorder.
     """
 
-    def __init__(
-        self, world: World, mangle: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list
-    ) -> None:
+    def __init__(self, world: World, mangle: Mangle = list) -> None:
         self.webhook: Webhook | None = None
+        self.taken: Callable[[dict[str, Any]], object] = bool
+        """Called with each update that the webhook has taken."""
         self._world = world
         self._mangle = mangle
         self._taken = 0
@@ -91,6 +92,11 @@ class Delivery:
         finally:
             if self._poller is mine:
                 self._poller = None
+
+    def end_polls(self) -> None:
+        """Whoever waits for updates waits no longer."""
+        if self._poller is not None:
+            self._poller.set()
 
     async def close(self) -> None:
         """Deliver nothing more."""
@@ -145,7 +151,9 @@ class Delivery:
         except httpx.HTTPError as error:
             webhook.last_error = type(error).__name__
             return False
-        if not response.is_success:
+        if response.is_success:
+            self.taken(update)
+        else:
             webhook.last_error = f"Wrong response from the webhook: {response.status_code}"
         return response.is_success
 

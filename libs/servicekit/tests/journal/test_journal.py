@@ -294,3 +294,22 @@ async def test_a_forgotten_lane_leaves_nothing_and_nobody_holds_its_successor(of
     with pytest.raises(LaneLost):
         await held.renew()
     await successor.renew()
+
+
+async def test_what_is_answered_together_is_closed_with_the_answer(office: Office) -> None:
+    held, entry = await office.claimed()
+    await office.journal().receive("m2", "chat", b"the rest")
+    (_, second) = await held.pending()
+    await held.answer(entry, [b"both"], joined=[second])
+    assert [one.id for one in await held.pending()] == [entry.id]
+    joined = await office.ledger.find(second.id)
+    assert joined is not None
+    assert joined.state is EntryState.JOINED
+
+
+async def test_what_was_noted_may_be_noted_again(office: Office) -> None:
+    held, entry = await office.claimed()
+    (part,) = await held.answer(entry, [b"text"])
+    part = await held.sending(part)
+    # As if the first note had been stored, and nobody had heard of it.
+    assert await held.sent(part, "77") == await held.sent(part, "77")

@@ -31,7 +31,8 @@ async def poll(bot: Bot, intake: Intake) -> None:
                 read_timeout=POLL_SECONDS + 10,
                 allowed_updates=ALLOWED_UPDATES,
             )
-            for update in updates:
+            # In order of their numbers: with the offset, all before it are confirmed.
+            for update in sorted(updates, key=lambda update: update.update_id):
                 await intake.take(update.to_dict())
                 offset = update.update_id + 1
             wait = FIRST_WAIT_SECONDS

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from journal_office import LEASE, Office
+from sqlalchemy import update
+from telegram import Bot
 from telegram_server import TelegramServer, telegram_server
 from tests.emulators.telegram.world import Chat, Person
 
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Entry, PartState
+from servicekit.storage.database import Database, database_url
 from servicekit.storage.sealing import SecretSeal
 from telegram_service.answering.delivering import Deliverer, Later
 from telegram_service.answering.envelopes import Envelopes
@@ -33,6 +38,7 @@ class Post:
 
     office: Office
     server: TelegramServer
+    bot: Bot
     deliverer: Deliverer
     waits: list[float]
     fates: list[str] = field(default_factory=list)
@@ -64,7 +70,7 @@ async def post(office: Office) -> AsyncIterator[Post]:
     async with telegram_server() as server, server.bot() as bot:
         server.world.add_person(Person(42, "Anne"))
         deliverer = Deliverer(BotApiMessenger(bot), ENVELOPES, Pacer(), sleep=wait)
-        made = Post(office, server, deliverer, waits)
+        made = Post(office, server, bot, deliverer, waits)
         server.api.meddle = made.meddle
         yield made
 
@@ -185,3 +191,77 @@ async def test_a_group_that_moved_is_followed(post: Post) -> None:
     assert await post.deliverer.deliver(held, entry, Place(-5, is_group=True)) == "delivered"
     assert post.shown(-1001) == ["un", "deux"]
     assert await states(held, entry) == [(PartState.SENT, 0), (PartState.SENT, 0)]
+
+
+async def test_a_database_that_goes_away_during_a_send_makes_nobody_read_the_answer_twice(
+    post: Post, address: str
+) -> None:
+    held, entry = await post.answered("un")
+    away = asyncio.Event()
+
+    async def go_away(_seconds: float) -> None:
+        # Once it was tried to note what went out: the database is back.
+        away.set()
+
+    impatient = Database(database_url(address), command_seconds=0.1)
+    locker = Database(database_url(address))
+    lane = HeldLane(impatient, post.office.tables, held.claim, timedelta(seconds=LEASE), post.office.clock)
+    deliverer = Deliverer(BotApiMessenger(post.bot), ENVELOPES, Pacer(), sleep=go_away)
+
+    async def meddle(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            locking.append(asyncio.create_task(lock()))
+            await locked.wait()
+        return ""
+
+    locked, locking = asyncio.Event(), list[asyncio.Task[None]]()
+
+    async def lock() -> None:
+        async with locker.writing() as connection:
+            await connection.execute(update(post.office.tables.lanes).values(control=""))
+            locked.set()
+            await away.wait()
+
+    post.server.api.meddle = meddle
+    assert await deliverer.deliver(lane, entry, ANNE) == "delivered"
+    await locking[0]
+    assert post.shown() == ["un"]
+    assert await states(held, entry) == [(PartState.SENT, 0)]
+    await impatient.close()
+    await locker.close()
+
+
+async def test_one_that_is_out_is_not_sent_by_the_lanes_next_holder_either(post: Post) -> None:
+    held, entry = await post.answered("un")
+
+    async def lose_the_lane(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            post.office.clock.turn(LEASE)
+            taken.append(await post.office.journal("two").claim())
+        return ""
+
+    taken: list[HeldLane | None] = []
+    post.server.api.meddle = lose_the_lane
+    with pytest.raises(LaneLost):
+        await post.deliverer.deliver(held, entry, ANNE)
+    (successor,) = taken
+    assert successor is not None
+    assert await post.deliverer.deliver(successor, entry, ANNE) == "delivered"
+    assert post.shown() == ["un"]
+    assert await states(successor, entry) == [(PartState.SENT, 0)]
+
+
+async def test_who_is_told_to_stop_hears_what_became_of_a_send_first(post: Post) -> None:
+    held, entry = await post.answered("un")
+
+    async def stop(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            delivering.cancel()
+        return ""
+
+    post.server.api.meddle = stop
+    delivering = asyncio.create_task(post.deliverer.deliver(held, entry, ANNE))
+    await asyncio.wait({delivering})
+    assert delivering.cancelled()
+    assert await states(held, entry) == [(PartState.SENT, 0)]
+    assert post.shown() == ["un"]

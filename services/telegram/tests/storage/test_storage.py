@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -181,3 +182,11 @@ async def test_old_turns_are_deleted(store: Store) -> None:
     await store.say(2, "neuf")
     assert await store.conversations.clean(store.clock.now - timedelta(days=30)) == 1
     assert [kept.turn.question for kept in await store.conversations.of_person(ANNE)] == ["neuf"]
+
+
+async def test_first_messages_that_are_worked_on_at_once_meet_one_person(store: Store) -> None:
+    met = await asyncio.gather(*(store.people.meet(ANNE) for _ in range(8)))
+    assert {person.id for person in met} == {ANNE}
+    await asyncio.gather(*(store.conversations.reset("42") for _ in range(4)))
+    await store.say(1, "un")
+    assert await store.heard() == ["un"]

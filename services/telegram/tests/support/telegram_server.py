@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ import uvicorn
 from telegram import Bot
 from telegram.request import HTTPXRequest
 from tests.emulators.telegram.app import BotApi, create_emulator
-from tests.emulators.telegram.delivery import Delivery
+from tests.emulators.telegram.delivery import Delivery, Mangle
 from tests.emulators.telegram.world import World
 
 TOKEN = "7000000:test-token"
@@ -42,10 +42,12 @@ class TelegramServer:
 
 
 @asynccontextmanager
-async def telegram_server(token: str = TOKEN) -> AsyncIterator[TelegramServer]:
+async def telegram_server(
+    token: str = TOKEN, *, clock: Callable[[], float] = time.time, mangle: Mangle = list
+) -> AsyncIterator[TelegramServer]:
     """Served from this event loop until the block ends."""
-    world = World(time.time)
-    delivery = Delivery(world)
+    world = World(clock)
+    delivery = Delivery(world, mangle)
     api = BotApi(world, delivery, token)
     server = uvicorn.Server(uvicorn.Config(create_emulator(api), log_level="critical", lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -54,4 +56,5 @@ async def telegram_server(token: str = TOKEN) -> AsyncIterator[TelegramServer]:
             yield TelegramServer(f"http://127.0.0.1:{listener.getsockname()[1]}", world, delivery, api)
         finally:
             server.should_exit = True
+            delivery.end_polls()
             await serving

@@ -11,6 +11,7 @@ from typing import Literal
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import UNFINISHED, Entry, Part, PartState
 from telegram_service.answering.envelopes import Envelopes
+from telegram_service.answering.sending import Outbox
 from telegram_service.dialogue.incoming import Place
 from telegram_service.formatting.messages import TelegramMessage
 from telegram_service.messenger.pacing import Pacer
@@ -53,6 +54,7 @@ class Deliverer:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.outbox = Outbox(messenger, sleep=sleep)
         self._messenger = messenger
         self._envelopes = envelopes
         self._pacer = pacer
@@ -100,15 +102,15 @@ class Deliverer:
         outgoing = self._envelopes.open_answer(part.content)
         if part.state is PartState.STREAMING:
             return await self._finish(lane, part, place, outgoing)
-        return await self._send(lane, await lane.sending(part), place, outgoing)
+        return await self._send(lane, part, place, outgoing)
 
     async def _send(
         self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing
     ) -> Outcome | Later | Moved:
         try:
-            message_id = await self._messenger.send(place, outgoing)
+            noted = await self.outbox.send(lane, part, place, outgoing, complete=True)
         except FormatRefused:
-            return await self._send(lane, part, place, _plain(outgoing))
+            return await self._send(lane, await lane.unsent(part), place, _plain(outgoing))
         except (TooSoon, NotSent, Moved) as error:
             await lane.unsent(part)
             return error if isinstance(error, Moved) else await self._later(place, error)
@@ -121,7 +123,8 @@ class Deliverer:
             await lane.dropped(part)
             return "refused"
         else:
-            await lane.sent(part, str(message_id))
+            if noted.state is PartState.STREAMING:
+                return await self._finish(lane, noted, place, outgoing)
         return "delivered"
 
     async def _finish(
@@ -135,7 +138,7 @@ class Deliverer:
             return await self._finish(lane, part, place, _plain(outgoing))
         except MessageGone:
             # Somebody has deleted it, or it is too old: the answer has to arrive all the same.
-            return await self._send(lane, await lane.sending(part), place, outgoing)
+            return await self._send(lane, part, place, outgoing)
         except (TooSoon, NotSent, Unknown) as error:
             return await self._later(place, error)
         except Moved as error:

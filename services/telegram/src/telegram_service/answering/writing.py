@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.requests import Answer, ChatRequest
@@ -53,11 +53,14 @@ class Writer:
         deliverer: Deliverer,
         *,
         clock: Callable[[], float] = time.monotonic,
+        on_first_text: Callable[[Entry], None] = lambda _entry: None,
     ) -> None:
+        """``on_first_text`` is called whenever an answer's message has come into the chat."""
         self._ai_core = ai_core
         self._messenger = messenger
         self._deliverer = deliverer
         self._clock = clock
+        self._on_first_text = on_first_text
 
     async def write(
         self, lane: HeldLane, entry: Entry, place: Place, request: ChatRequest, *, shown: bool
@@ -91,6 +94,8 @@ class Writer:
                     return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
                 if show and page is not None:
                     await self._show(page, text)
+                    if page.part.state is PartState.STREAMING:
+                        self._on_first_text(entry)
         raise AssertionError("the client ends with an answer or an error")
 
     async def _show(self, page: _Page, text: str) -> None:
@@ -101,18 +106,17 @@ class Writer:
             if page.part.state is PartState.STREAMING:
                 await self._messenger.edit(page.place, int(page.part.external_id), outgoing)
                 return
-            page.part = await page.lane.sending(page.part)
-            message_id = await self._messenger.send(page.place, outgoing)
-            page.part = await page.lane.streaming(page.part, str(message_id))
+            outbox = self._deliverer.outbox
+            page.part = await outbox.send(page.lane, page.part, page.place, outgoing, complete=False)
         except (TooSoon, NotSent) as error:
             if isinstance(error, TooSoon):
                 await self._deliverer.note(page.place.chat_id, error)
             if page.part.state is not PartState.STREAMING:
                 page.part = await page.lane.unsent(page.part)
         except MessengerError:
-            # Where nobody knows whether it arrived, the part stays as it is: the complete answer is sent
-            # anew and counted.
-            return
+            if page.part.state is not PartState.STREAMING:
+                # Nobody knows whether it arrived: it is sent anew, and that is counted.
+                page.part = replace(page.part, state=PartState.SENDING)
 
     @asynccontextmanager
     async def _typing(self, place: Place) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.storage.database import Database
+from servicekit.storage.inserting import insert_once
 from servicekit.storage.sealing import Seal
 from telegram_service.dialogue.history import Turn
 from telegram_service.storage.tables import conversations, turns
@@ -108,16 +109,15 @@ class Conversations:
     async def _number(self, connection: AsyncConnection, lane: str) -> int:
         """Of the conversation that goes on; a new one if nothing was said for long."""
         now = self._clock()
-        row = (
-            (await connection.execute(select(conversations).where(conversations.c.lane == lane)))
-            .mappings()
-            .one_or_none()
-        )
+        # Held until the transaction ends: /reset comes past the answer that is being remembered.
+        present = select(conversations).where(conversations.c.lane == lane).with_for_update()
+        row = (await connection.execute(present)).mappings().one_or_none()
         if row is None:
             newest = select(func.max(turns.c.conversation)).where(turns.c.lane == lane)
             number: int = ((await connection.execute(newest)).scalar_one_or_none() or 0) + 1
-            await connection.execute(insert(conversations).values(lane=lane, number=number, last_used=now))
-            return number
+            fresh = {"lane": lane, "number": number, "last_used": now}
+            await connection.execute(insert_once(self._database.dialect, conversations, fresh))
+            row = (await connection.execute(present)).mappings().one()
         number = int(row["number"]) + int(now - row["last_used"] > self._timeout)
         await connection.execute(
             update(conversations).where(conversations.c.lane == lane).values(number=number, last_used=now)

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select, update
 
 from servicekit.storage.database import Database
+from servicekit.storage.inserting import insert_once
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.settings import Creativity, Length, UserSettings
 from telegram_service.storage.tables import people
@@ -54,11 +55,9 @@ class People:
                     "first_seen": now,
                     "last_seen": now,
                 }
-                row = (
-                    (await connection.execute(insert(people).values(fresh).returning(people)))
-                    .mappings()
-                    .one()
-                )
+                # Somebody's first messages may be worked on at the same time: a command goes past a question.
+                await connection.execute(insert_once(self._database.dialect, people, fresh))
+                row = (await connection.execute(seen)).mappings().one()
             return _person(row)
 
     async def save(self, person_id: int, settings: UserSettings) -> None:
