@@ -75,8 +75,9 @@ class Dovecot(Program):
         if self.running:
             *children, master = self._processes()
             self._signal(signal.SIGINT, [master])
-            # It would wait half a minute for Postfix, which keeps its connection for passwords open.
-            self._signal(signal.SIGKILL, [child for child in children if child.name() == "auth"])
+            # They would wait for their clients: half a minute for Postfix, which asks for passwords.
+            waiting = [child for child in children if child.name() in {"auth", "imap-login"}]
+            self._signal(signal.SIGKILL, waiting)
         super().stop()
 
     def deliver(self, address: str, *mails: bytes) -> None:
@@ -121,11 +122,11 @@ class Dovecot(Program):
             return found
 
     def flags(self, address: str, folder: str = "INBOX") -> list[set[str]]:
-        """What is marked on each mail, oldest first."""
+        """What is marked on each mail, oldest first; not whether it has just come."""
         with self.open(address, folder) as client:
             _, lines = client.fetch("1:*", "(FLAGS)")
             return [
-                {flag.decode() for flag in imaplib.ParseFlags(line)}
+                {flag.decode() for flag in imaplib.ParseFlags(line)} - {"\\Recent"}
                 for line in lines
                 if isinstance(line, bytes)
             ]

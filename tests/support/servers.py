@@ -159,6 +159,9 @@ class Program:
         if self._process is None:
             return
         self.resume()
+        if how == signal.SIGKILL and self.running:
+            # No more children from here on.
+            self._process.send_signal(signal.SIGSTOP)
         family = self._processes()
         self._signal(how, family if how == signal.SIGKILL else family[-1:])
         self._process.wait(PATIENCE)
