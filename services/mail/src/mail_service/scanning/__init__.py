@@ -1,0 +1,1 @@
+"""Other people's programs that know spam and viruses, behind one port."""
