@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
 
 from servicekit.journal import queries
 from servicekit.journal.journal import now_in_utc
-from servicekit.journal.records import UNFINISHED, Backlog, Entry, EntryState, PartState
-from servicekit.journal.rows import entry_of
+from servicekit.journal.records import PENDING, UNFINISHED, Backlog, Entry, EntryState, Part, PartState
+from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
 
@@ -31,6 +31,8 @@ class Ledger:
         waiting = select(func.count(), func.min(entries.received_at)).where(entries.closed_at.is_(None))
         dead = select(func.count()).where(entries.state == EntryState.DEAD)
         unsent = select(func.count()).where(parts.state.in_(UNFINISHED))
+        answered = (entries.state == EntryState.ANSWERED) & entries.closed_at.is_(None)
+        oldest_unsent = select(func.min(entries.received_at)).where(answered)
         unknown = select(func.count()).where(parts.state == PartState.UNKNOWN)
         repeated = select(func.count()).where(parts.repeats > 0)
         async with self._database.reading() as connection:
@@ -39,7 +41,19 @@ class Ledger:
                 (await connection.execute(statement)).scalar_one()
                 for statement in (dead, unsent, unknown, repeated)
             ]
-        return Backlog(pending, oldest, *counts)
+            waiting_since = (await connection.execute(oldest_unsent)).scalar_one()
+        return Backlog(pending, oldest, *counts, waiting_since)
+
+    async def put_off(self) -> dict[str, int]:
+        """How many pending entries wait for their time, by the reason why they were put off."""
+        entries = self._tables.entries.c
+        statement = (
+            select(entries.reason, func.count())
+            .where(entries.closed_at.is_(None), entries.reason != "", entries.due_at > self._clock())
+            .group_by(entries.reason)
+        )
+        async with self._database.reading() as connection:
+            return {reason: count for reason, count in await connection.execute(statement)}
 
     async def dead_letters(self, limit: int = 100) -> list[Entry]:
         """What was given up, oldest first."""
@@ -57,6 +71,54 @@ class Ledger:
             row = rows.mappings().one_or_none()
             return None if row is None else entry_of(row)
 
+    async def oldest_pending(self, lane: str) -> Entry | None:
+        """What a lane is at work on, or would be next."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(queries.pending(self._tables, lane).limit(1))
+            row = rows.mappings().one_or_none()
+            return None if row is None else entry_of(row)
+
+    async def parts(self, entry_id: int) -> list[Part]:
+        """What there is of the answer to an entry, in order."""
+        parts = self._tables.parts
+        statement = select(parts).where(parts.c.entry_id == entry_id).order_by(parts.c.number)
+        async with self._database.reading() as connection:
+            return [part_of(row) for row in (await connection.execute(statement)).mappings()]
+
+    async def lanes(self, beginning: str) -> list[str]:
+        """The names that begin with a text."""
+        name = self._tables.lanes.c.name
+        statement = select(name).where(name.startswith(beginning, autoescape=True)).order_by(name)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def history(self, lanes: str, *, after: int = 0, limit: int = 500) -> list[Entry]:
+        """Entries of all lanes whose names begin with a text, whatever became of them, oldest first.
+
+        Args:
+            after: the number of the last one of the page before.
+        """
+        entries = self._tables.entries
+        statement = (
+            select(entries)
+            .where(entries.c.id > after, entries.c.lane.startswith(lanes, autoescape=True))
+            .order_by(entries.c.id)
+            .limit(limit)
+        )
+        async with self._database.reading() as connection:
+            return [entry_of(row) for row in (await connection.execute(statement)).mappings()]
+
+    async def erase(self, entries: Sequence[Entry]) -> None:
+        """Delete entries, whatever became of them. Whoever works on one of them loses its lane."""
+        table, parts, lanes = self._tables.entries, self._tables.parts, self._tables.lanes
+        numbers = [entry.id for entry in entries]
+        lost = {entry.lane for entry in entries if entry.state in PENDING}
+        async with self._database.writing() as connection:
+            await connection.execute(delete(parts).where(parts.c.entry_id.in_(numbers)))
+            await connection.execute(delete(table).where(table.c.id.in_(numbers)))
+            taken = {"generation": lanes.c.generation + 1, "leased_until": self._clock()}
+            await connection.execute(update(lanes).where(lanes.c.name.in_(lost)).values(taken))
+
     async def requeue(self, entry_id: int) -> bool:
         """Put what was given up back, at the front of its lane. False: it is not among the dead."""
         entries = self._tables.entries
@@ -67,6 +129,16 @@ class Ledger:
             .returning(entries.c.id)
         )
         async with self._database.writing() as connection:
+            return (await connection.execute(statement)).one_or_none() is not None
+
+    async def drop(self, entry_id: int) -> bool:
+        """Delete what was given up, with whatever there is of its answer. False: it is not among the dead."""
+        entries, parts = self._tables.entries, self._tables.parts
+        dead = (entries.c.id == entry_id) & (entries.c.state == EntryState.DEAD)
+        statement = delete(entries).where(dead).returning(entries.c.id)
+        async with self._database.writing() as connection:
+            of_dead = parts.c.entry_id.in_(select(entries.c.id).where(dead))
+            await connection.execute(delete(parts).where(of_dead))
             return (await connection.execute(statement)).one_or_none() is not None
 
     async def forget(self, lane: str) -> None:

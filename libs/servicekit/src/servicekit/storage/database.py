@@ -189,6 +189,17 @@ class Database:
             await connection.execute(text("SELECT 1"))
         return self._clock() - began
 
+    async def scrub(self) -> None:
+        """Let no copy of what was deleted remain in files of SQLite: what it deletes, it overwrites, but its
+        log of changes holds pages of before. Nothing happens with PostgreSQL, whose server does that itself.
+
+        Raises:
+            StorageUnavailable: the database does not answer in time.
+        """
+        if self.dialect == "sqlite":
+            async with self.reading() as connection:
+                await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+
     async def close(self) -> None:
         """Close all connections."""
         if self._at_once is not None:
@@ -343,7 +354,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     # Transactions begin where we say so: the driver's own would begin too late, at the first write.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -1,0 +1,80 @@
+"""Operators look into the journal, drop what was given up, and delete what somebody said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from journal_office import Office
+
+from servicekit.journal.lane import LaneLost
+from servicekit.journal.records import EntryState
+
+
+async def test_all_that_was_said_in_some_lanes_is_read_page_by_page(office: Office) -> None:
+    journal = office.journal()
+    for number, lane in enumerate(("-1", "-1:7", "1", "-2", "1!", "-1")):
+        await journal.receive(f"m{number}", lane, lane.encode())
+    ledger = office.ledger
+    first = await ledger.history("-1", limit=2)
+    rest = await ledger.history("-1", after=first[-1].id)
+    assert [entry.key for entry in (*first, *rest)] == ["m0", "m1", "m5"]
+    assert await ledger.lanes("1") == ["1", "1!"]
+    assert await ledger.lanes("%") == []
+
+
+async def test_the_oldest_pending_entry_is_what_a_lane_is_at(office: Office) -> None:
+    assert await office.ledger.oldest_pending("chat") is None
+    held, entry = await office.claimed()
+    await office.journal().receive("m2", "chat", b"")
+    assert (await office.ledger.oldest_pending("chat")) is not None
+    await held.finish(entry)
+    following = await office.ledger.oldest_pending("chat")
+    assert following is not None
+    assert following.key == "m2"
+
+
+async def test_only_what_was_given_up_is_dropped(office: Office) -> None:
+    held, entry = await office.claimed()
+    assert not await office.ledger.drop(entry.id)
+    await held.answer(entry, [b"an answer"])
+    await held.bury(entry, "no way")
+    assert await office.ledger.drop(entry.id)
+    assert await office.ledger.find(entry.id) is None
+    assert await office.ledger.parts(entry.id) == []
+    assert not await office.ledger.drop(entry.id)
+
+
+async def test_what_is_erased_is_lost_to_who_works_on_it_and_the_rest_goes_on(office: Office) -> None:
+    held, entry = await office.claimed(lane="group")
+    await office.journal().receive("m2", "group", b"somebody else's")
+    await held.answer(entry, [b"an answer"])
+    assert [part.content for part in await office.ledger.parts(entry.id)] == [b"an answer"]
+    answered = await office.ledger.find(entry.id)
+    assert answered is not None
+    await office.ledger.erase([answered])
+    with pytest.raises(LaneLost):
+        await held.finish(entry)
+    assert await office.ledger.find(entry.id) is None
+    assert await office.ledger.parts(entry.id) == []
+    again = await office.journal().claim()
+    assert again is not None
+    assert [(one.key, one.state) for one in await again.pending()] == [("m2", EntryState.OPEN)]
+
+
+async def test_after_a_scrub_no_file_holds_what_was_deleted(office: Office, tmp_path: Path) -> None:
+    if office.database.dialect != "sqlite":
+        await office.database.scrub()
+        return
+    words = [b"the words of somebody %d" % number for number in range(50)]
+    for number, text in enumerate(words):
+        await office.journal().receive(f"m{number}", "chat", text * 40)
+    assert any(text in held_in(tmp_path) for text in words)
+    await office.ledger.forget("chat")
+    await office.database.scrub()
+    assert not any(text in held_in(tmp_path) for text in words)
+
+
+def held_in(folder: Path) -> bytes:
+    """All that its files hold."""
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
