@@ -45,7 +45,7 @@ def decide(letter: Letter, facts: Facts, rules: Rules) -> Decision:
     outcome: Outcome = Answer()
     for name, rule in _RULES:
         found = rule(letter, facts, rules)
-        steps.append(Step(name, _said(found)))
+        steps.append(Step(name, _said(found, letter, facts)))
         if found is not None:
             outcome = found
             break
@@ -66,12 +66,17 @@ def is_shared(letter: Letter, own_addresses: frozenset[str]) -> bool:
     return not to & own_addresses or bool((to | {address.address for address in letter.cc}) - own_addresses)
 
 
-def _said(outcome: Outcome | None) -> str:
+def _said(outcome: Outcome | None, letter: Letter, facts: Facts) -> str:
     if outcome is None:
         return "passed"
     if isinstance(outcome, Answer):
         return "answer" if outcome.note is None else outcome.note.value
-    return outcome.request.value if isinstance(outcome, Serve) else outcome.reason.value
+    if isinstance(outcome, Serve):
+        return outcome.request.value
+    if outcome.reason is Reason.SPAM and facts.spam is Scan.OFF:
+        names = " ".join(sign.name for sign in spam.signs(letter, facts))
+        return f"{outcome.reason.value}: {names}"
+    return outcome.reason.value
 
 
 def _readable(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:

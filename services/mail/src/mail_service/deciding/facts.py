@@ -82,5 +82,5 @@ class Rules:
     """Within a day."""
     look_again: timedelta = timedelta(minutes=1)
     """For what waits for a scanner or a name server."""
-    spam_score: float = 5.0
+    spam_score: float = 4.0
     """From which on the rules of our own call it spam."""
