@@ -37,12 +37,20 @@ class Ledger:
         repeated = select(func.count()).where(parts.repeats > 0)
         async with self._database.reading() as connection:
             pending, oldest = (await connection.execute(waiting)).one()
-            counts = [
+            counts: list[int] = [
                 (await connection.execute(statement)).scalar_one()
                 for statement in (dead, unsent, unknown, repeated)
             ]
             waiting_since = (await connection.execute(oldest_unsent)).scalar_one()
-        return Backlog(pending, oldest, *counts, waiting_since)
+        return Backlog(
+            pending=pending,
+            oldest=oldest,
+            dead=counts[0],
+            unsent_parts=counts[1],
+            unknown_parts=counts[2],
+            repeated_parts=counts[3],
+            oldest_unsent=waiting_since,
+        )
 
     async def put_off(self) -> dict[str, int]:
         """How many pending entries wait for their time, by the reason why they were put off."""
@@ -53,7 +61,7 @@ class Ledger:
             .group_by(entries.reason)
         )
         async with self._database.reading() as connection:
-            return {reason: count for reason, count in await connection.execute(statement)}
+            return {row[0]: row[1] for row in await connection.execute(statement)}
 
     async def dead_letters(self, limit: int = 100) -> list[Entry]:
         """What was given up, oldest first."""

@@ -99,3 +99,5 @@ class Backlog:
     unknown_parts: int
     repeated_parts: int
     """Parts that went out more than once, as far as anybody can tell."""
+    oldest_unsent: datetime | None
+    """When the oldest entry came in whose answer is stored and not sent yet."""
