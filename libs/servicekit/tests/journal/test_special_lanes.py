@@ -81,3 +81,15 @@ async def test_an_attempt_that_only_waited_may_be_forgiven(office: Office) -> No
     assert await held.begin(entry) == 2
     await held.put_off(entry, office.clock.now, "it failed")
     assert await held.begin(entry) == 3
+
+
+async def test_what_was_given_up_can_be_dropped_and_nothing_else(office: Office) -> None:
+    held, entry = await office.claimed()
+    await held.open_part(entry)
+    assert not await office.ledger.drop(entry.id)
+    await held.bury(entry, "broken")
+    assert await office.ledger.drop(entry.id)
+    assert not await office.ledger.drop(entry.id)
+    assert await office.ledger.find(entry.id) is None
+    async with office.database.reading() as connection:
+        assert (await connection.execute(select(office.tables.parts))).all() == []

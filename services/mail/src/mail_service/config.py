@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from servicekit.hot_state import RedisUrl
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
 
@@ -41,6 +42,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Secret = Annotated[SecretStr, Field(min_length=16)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Bytes = Annotated[int, Field(ge=1_000, le=100_000_000)]
 
 
 class Settings(ServiceSettings):
@@ -112,7 +114,7 @@ class Settings(ServiceSettings):
     database_url: SecretStr = SecretStr("sqlite:///var/mail.db")
     db_user: str | None = None
     db_password: SecretStr | None = None
-    redis_url: str | None = None
+    redis_url: RedisUrl | None = None
     """Instances wake each other there; None: this one is alone, or looks twice a second."""
     redis_password: SecretStr | None = None
     secret_key: Secret | None = None
@@ -134,13 +136,13 @@ class Settings(ServiceSettings):
     answer_bulk: Words = ()
     """Senders whose notifications and lists are answered all the same; never loops."""
     rspamd_url: Url | None = None
-    spamd_host: str | None = None
-    spamd_port: Port = 783
+    spamd_address: str | None = None
+    """SpamAssassin: ``host``, ``host:port``, or the path of a socket; RSPAMD_URL goes before it."""
     clamd_address: str | None = None
-    """``host:port``, or the path of a socket."""
-    max_email_size: Count = 26_214_400
+    """ClamAV: ``host``, ``host:port``, or the path of a socket."""
+    max_email_size: Bytes = 26_214_400
     """Bytes; a larger one is not read."""
-    max_attachment_size: Count = 10_485_760
+    max_attachment_size: Bytes = 10_485_760
     """Bytes."""
     max_emails_per_hour: Count = 100
     """Answers in any hour; what comes beyond waits."""

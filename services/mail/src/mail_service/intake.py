@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mail_service.answering.envelopes import CameIn, Envelopes
+from mail_service.deciding.likeness import essence
 from mail_service.letters import Letter
 from mail_service.mailbox.port import Arrival, Cursor
 from mail_service.reading import read
@@ -82,6 +83,7 @@ class Intake:
                 arrived_at=arrival.arrived_at,
                 thread=thread,
                 raw=arrival.content,
+                size=arrival.size,
                 unread=arrival.unread.value if arrival.unread is not None else "",
             )
         )
@@ -107,4 +109,5 @@ def written(letter: Letter) -> Written:
         text=letter.text[:MAX_KEPT_CHARACTERS],
         references=letter.references,
         date=letter.date,
+        essence=essence(letter),
     )

@@ -25,6 +25,8 @@ class CameIn(msgspec.Struct, frozen=True, tag="mail"):
     arrived_at: datetime
     thread: str
     raw: bytes
+    size: int
+    """Bytes, as the server counted them."""
     unread: str = ""
     """Why only its head was fetched; empty: all of it is here."""
 

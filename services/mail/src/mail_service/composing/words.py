@@ -25,6 +25,9 @@ class Phrase(StrEnum):
     NOTHING_READ = "nothing_read"
     NOT_READ = "not_read"
     TOO_LARGE = "too_large"
+    ENCRYPTED = "encrypted"
+    INVITATION = "invitation"
+    NOT_PROVEN = "not_proven"
 
 
 _PHRASES: Mapping[Language, Mapping[Phrase, str]] = {
@@ -46,6 +49,13 @@ _PHRASES: Mapping[Language, Mapping[Phrase, str]] = {
         Phrase.NOT_READ: "*Je n'ai pas pu lire : {files}.*",
         Phrase.TOO_LARGE: "Votre message est trop volumineux pour moi ({most} Mo au plus). Pourriez-vous le "
         "renvoyer avec des pièces jointes plus légères, s'il vous plaît ?",
+        Phrase.ENCRYPTED: "Votre message est chiffré, et je ne peux pas le lire. Pourriez-vous l'envoyer "
+        "en clair, s'il vous plaît ?",
+        Phrase.INVITATION: "Merci de votre invitation. Je suis un assistant automatique : je ne peux pas y "
+        "participer, mais vous pouvez m'écrire votre question.",
+        Phrase.NOT_PROVEN: "Vous demandez ce que nous gardons sur vous, mais rien ne prouve que ce message "
+        "vient bien de cette adresse : votre serveur de courriel ne l'a pas signé. Écrivez-nous par un "
+        "service qui signe ses messages (DKIM), ou adressez-vous à l'équipe qui s'occupe de ce service.",
     },
     Language.ENGLISH: {
         Phrase.WAITS: "Your message has arrived. We receive many just now: you will have an answer a little "
@@ -66,6 +76,13 @@ _PHRASES: Mapping[Language, Mapping[Phrase, str]] = {
         Phrase.TOO_LARGE: "Your message is too large for me ({most} MB at most). Could you please send it "
         "again "
         "with smaller attachments?",
+        Phrase.ENCRYPTED: "Your message is encrypted, and I cannot read it. Could you please send it "
+        "unencrypted?",
+        Phrase.INVITATION: "Thank you for your invitation. I am an automatic assistant: I cannot come, but "
+        "you can write your question to me.",
+        Phrase.NOT_PROVEN: "You ask about what we keep about you, but nothing proves that this message is "
+        "from that address: your mail server did not sign it. Please write by a service that signs its "
+        "messages (DKIM), or turn to the team that looks after this service.",
     },
 }
 

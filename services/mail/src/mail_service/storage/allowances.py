@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, true
+from sqlalchemy import ColumnElement, delete, insert, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.tables import allowances
@@ -27,24 +27,6 @@ class HourlyLimits:
     """Of one person's mails that others got as well, or that had us in Cc."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What was answered within the hour."""
-
-    used: int
-    free_at: datetime | None
-    """When the oldest of them no longer counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """The three counts."""
-
-    of_all: Use
-    of_person: Use
-    of_shared: Use
-
-
 class Allowances:
     """Raises ``StorageUnavailable`` while the database is away."""
 
@@ -59,41 +41,25 @@ class Allowances:
         Returns:
             None: it may be answered. Otherwise when to ask again.
         """
-        now = self._clock()
         async with self._database.writing() as connection:
             if self._database.dialect == "postgresql":
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER}
                 )
-            known = select(allowances.c.entry_id).where(allowances.c.entry_id == entry_id)
-            if (await connection.execute(known)).first() is not None:
+            if await self._is_allowed(connection, entry_id):
                 return None
-            theirs = allowances.c.person == person
-            rules = [(self._limits.of_all, true()), (self._limits.of_person, theirs)]
-            if shared:
-                rules.append((self._limits.of_shared, theirs & allowances.c.shared))
-            frees = [await self._free_at(connection, limit, those, now) for limit, those in rules]
-            waits = [moment for moment in frees if moment is not None]
-            if waits:
-                return max(waits)
-            await connection.execute(
-                insert(allowances).values(entry_id=entry_id, person=person, shared=shared, at=now)
-            )
-        return None
+            wait = await self._wait(connection, person, shared=shared)
+            if wait is None:
+                values = {"entry_id": entry_id, "person": person, "shared": shared, "at": self._clock()}
+                await connection.execute(insert(allowances).values(values))
+            return wait
 
-    async def uses(self, entry_id: int, person: str) -> Uses:
-        """What was used by others than this mail."""
-        now, theirs = self._clock(), allowances.c.person == person
+    async def look(self, entry_id: int, person: str, *, shared: bool) -> datetime | None:
+        """What :meth:`ask` would say now; nothing is counted."""
         async with self._database.reading() as connection:
-
-            async def use(those: ColumnElement[bool]) -> Use:
-                statement = select(func.count(), func.min(allowances.c.at)).where(
-                    those, allowances.c.at > now - WINDOW, allowances.c.entry_id != entry_id
-                )
-                used, oldest = (await connection.execute(statement)).one()
-                return Use(used, None if oldest is None else oldest + WINDOW)
-
-            return Uses(await use(true()), await use(theirs), await use(theirs & allowances.c.shared))
+            if await self._is_allowed(connection, entry_id):
+                return None
+            return await self._wait(connection, person, shared=shared)
 
     async def forget(self, person: str) -> None:
         """Delete the counts of somebody."""
@@ -106,13 +72,25 @@ class Allowances:
             await connection.execute(delete(allowances).where(allowances.c.at < self._clock() - 2 * WINDOW))
 
     @staticmethod
+    async def _is_allowed(connection: AsyncConnection, entry_id: int) -> bool:
+        known = select(allowances.c.entry_id).where(allowances.c.entry_id == entry_id)
+        return (await connection.execute(known)).first() is not None
+
+    async def _wait(self, connection: AsyncConnection, person: str, *, shared: bool) -> datetime | None:
+        theirs = allowances.c.person == person
+        rules = [(self._limits.of_all, true()), (self._limits.of_person, theirs)]
+        if shared:
+            rules.append((self._limits.of_shared, theirs & allowances.c.shared))
+        frees = [await self._free_at(connection, limit, those) for limit, those in rules]
+        return max((moment for moment in frees if moment is not None), default=None)
+
     async def _free_at(
-        connection: AsyncConnection, limit: int, those: ColumnElement[bool], now: datetime
+        self, connection: AsyncConnection, limit: int, those: ColumnElement[bool]
     ) -> datetime | None:
         """When one more of those fits; None: now."""
         hindrance = (
             select(allowances.c.at)
-            .where(those, allowances.c.at > now - WINDOW)
+            .where(those, allowances.c.at > self._clock() - WINDOW)
             .order_by(allowances.c.at.desc())
             .offset(limit - 1)
             .limit(1)

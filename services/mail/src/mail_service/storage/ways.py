@@ -65,9 +65,16 @@ class Waiting:
 class Ways:
     """Raises ``StorageUnavailable`` while the database is away."""
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], datetime],
+        observe: Callable[[Step, str], None] = lambda _step, _reason: None,
+    ) -> None:
+        """``observe`` is told of every step that was written down."""
         self._database = database
         self._clock = clock
+        self.observe = observe
 
     async def add(self, entry_id: int, step: Step, reason: str = "", rules: Rules = ()) -> None:
         """Write down a step. Nothing happens if the entry was forgotten meanwhile."""
@@ -88,6 +95,7 @@ class Ways:
             "rules": [list(rule) for rule in rules],
         }
         await connection.execute(insert(steps).values(values))
+        self.observe(step, reason)
 
     async def decided(self, entry_id: int) -> Passed | None:
         """What was decided about a mail at last."""

@@ -1,0 +1,1 @@
+"""What an operator sees and does: the same over HTTP and by command."""

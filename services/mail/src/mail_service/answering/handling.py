@@ -1,0 +1,210 @@
+"""Works on one lane: reads what came in, has it decided upon and answered, and sees the answer out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mail_service.answering.answers import Answerer, GivenUp
+from mail_service.answering.delivering import Deliverer, Undeliverable
+from mail_service.answering.envelopes import CameIn, Envelopes, Forgetting, Notice
+from mail_service.answering.judging import Judge, Judgement
+from mail_service.answering.notices import Notices
+from mail_service.answering.patience import Later
+from mail_service.answering.replying import Reply
+from mail_service.answering.words_of_decisions import told
+from mail_service.composing.guard import GuardFailed
+from mail_service.composing.message import CannotCompose
+from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Request, Serve
+from mail_service.letters import Letter
+from mail_service.reading import read
+from mail_service.storage.allowances import Allowances
+from mail_service.storage.correspondence import Correspondence
+from mail_service.storage.names import Names
+from mail_service.storage.ways import Step, Ways
+from servicekit.journal.lane import HeldLane
+from servicekit.journal.records import Entry, EntryState
+from servicekit.logging import get_logger
+from servicekit.storage.sealing import Unreadable
+
+MOST_ATTEMPTS = 5
+"""A mail that this often ended the process, or failed, is given up, and the operator is told."""
+DONE, IGNORED = "answered", "ignored"
+TOO_OLD = "ignored: too old"
+SEEN_BEFORE = "ignored: the same mail to another of our addresses"
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """What the work is done with."""
+
+    judge: Judge
+    answerer: Answerer
+    deliverer: Deliverer
+    notices: Notices
+    envelopes: Envelopes
+    correspondence: Correspondence
+    allowances: Allowances
+    names: Names
+    ways: Ways
+
+
+class Handler:
+    """One for all lanes; :meth:`handle` is what a crew's workers do."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        *,
+        oldest: timedelta,
+        clock: Callable[[], datetime],
+        answered: Callable[[timedelta], None] = lambda _: None,
+    ) -> None:
+        """``oldest``: what had lain in its folder for longer when it was found is not answered; ``answered``
+        is told how long an answer took."""
+        self._tools = tools
+        self._oldest = oldest
+        self._clock = clock
+        self._answered = answered
+
+    async def handle(self, lane: HeldLane) -> None:
+        """Work on what is due in a lane, in order. Raises LaneLost, StorageUnavailable."""
+        while (entry := await lane.due()) is not None:
+            if not await self._one(lane, entry):
+                return
+
+    async def _one(self, lane: HeldLane, entry: Entry) -> bool:
+        """Whether the next entry's turn has come."""
+        attempts = await lane.begin(entry)
+        try:
+            incoming = self._tools.envelopes.open_incoming(entry.payload)
+        except Unreadable:
+            return await self._bury(
+                lane, entry, "it cannot be read: SECRET_KEY has changed, or it was damaged"
+            )
+        if attempts > MOST_ATTEMPTS:
+            return await self._bury(lane, entry, "it was tried too often")
+        if entry.state is EntryState.OPEN:
+            later = await self._answer(lane, entry, incoming)
+            if isinstance(later, Later):
+                return await self._put_off(lane, entry, later)
+            if later is not None:
+                return later
+        return await self._deliver(lane, entry)
+
+    async def _answer(self, lane: HeldLane, entry: Entry, incoming: CameIn | Notice) -> Later | bool | None:
+        """None: the whole answer is stored; a bool: the entry is closed, and that is what ``_one`` "
+        "returns."""
+        try:
+            if isinstance(incoming, Notice):
+                outgoing = self._tools.answerer.replier.notify(entry, incoming)
+                await lane.answer(entry, [self._tools.envelopes.close_part(one) for one in outgoing])
+                return None
+            letter = await asyncio.to_thread(read, incoming.raw)
+            return await self._consider(lane, entry, incoming, replace(letter, size=incoming.size))
+        except (CannotCompose, GuardFailed) as error:
+            return await self._bury(lane, entry, str(error))
+        except KeyError:
+            return await self._bury(lane, entry, "its account is no longer configured")
+
+    async def _consider(
+        self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter
+    ) -> Later | bool | None:
+        person = self._person(letter)
+        if entry.received_at - came.arrived_at > self._oldest:
+            return await self._ignore(lane, entry, TOO_OLD)
+        if await self._tools.correspondence.came_before(entry.id, letter.message_id, person):
+            return await self._ignore(lane, entry, SEEN_BEFORE)
+        judgement = await self._tools.judge.judge(entry, came, letter)
+        outcome = judgement.outcome
+        match outcome:
+            case Ignore():
+                return await self._ignore(lane, entry, told(outcome).replace("ignore", IGNORED, 1))
+            case Bury():
+                return await self._bury(lane, entry, outcome.reason.value)
+            case Hold(until=until):
+                if outcome.tell_sender:
+                    await self._tools.notices.waits(came, letter)
+                wait = max(1.0, (until - self._clock()).total_seconds())
+                return Later(wait, told(outcome).replace("hold", "held", 1))
+            case Answer() | Serve():
+                return await self._reply(lane, entry, came, letter, judgement)
+            case _:
+                assert_never(outcome)
+
+    async def _reply(
+        self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter, judgement: Judgement
+    ) -> Later | bool | None:
+        tools, person = self._tools, self._person(letter)
+        if isinstance(judgement.outcome, Answer):
+            shared = tools.answerer.is_shared(letter)
+            until = await tools.allowances.ask(entry.id, person, shared=shared)
+            if until is not None:
+                await tools.notices.waits(came, letter)
+                wait = max(1.0, (until - self._clock()).total_seconds())
+                return Later(wait, "held: hourly_limit")
+        found = await tools.answerer.answer(entry, came, letter, judgement)
+        if isinstance(found, Later):
+            return found
+        if isinstance(found, GivenUp):
+            await tools.notices.apologise(entry, came, letter)
+            return await self._bury(lane, entry, found.reason)
+        await self._store(lane, entry, judgement, person, found)
+        return None
+
+    async def _store(
+        self, lane: HeldLane, entry: Entry, judgement: Judgement, person: str, reply: Reply
+    ) -> None:
+        """The answer, and only then what goes out of it."""
+        outgoing = list(reply.outgoing)
+        outcome = judgement.outcome
+        if isinstance(outcome, Serve):
+            if outcome.request is Request.DELETE:
+                # Nothing of this is to be kept, and what is forgotten cannot be marked or copied.
+                outgoing = [*outgoing[:1], Forgetting(person)]
+        else:
+            await lane.renew()
+            await self._tools.correspondence.answered(entry.id, reply.written)
+        await lane.answer(entry, [self._tools.envelopes.close_part(one) for one in outgoing])
+
+    async def _deliver(self, lane: HeldLane, entry: Entry) -> bool:
+        try:
+            outcome = await self._tools.deliverer.deliver(lane, entry)
+        except Unreadable:
+            return await self._bury(lane, entry, "its answer cannot be read: SECRET_KEY has changed")
+        if isinstance(outcome, Later):
+            return await self._put_off(lane, entry, outcome)
+        if isinstance(outcome, Undeliverable):
+            return await self._bury(lane, entry, outcome.reason)
+        if outcome == "forgotten":
+            # The lane itself is gone: there is nothing to close.
+            return False
+        await lane.finish(entry, DONE)
+        self._answered(self._clock() - entry.received_at)
+        return True
+
+    async def _ignore(self, lane: HeldLane, entry: Entry, reason: str) -> bool:
+        await self._tools.ways.add(entry.id, Step.IGNORED, reason)
+        await lane.finish(entry, reason)
+        return True
+
+    async def _bury(self, lane: HeldLane, entry: Entry, reason: str) -> bool:
+        _log.warning("mail given up", entry=entry.id, reason=reason)
+        await self._tools.ways.add(entry.id, Step.DEAD, reason)
+        await lane.bury(entry, reason)
+        return True
+
+    async def _put_off(self, lane: HeldLane, entry: Entry, later: Later) -> bool:
+        if later.reason != entry.reason:
+            await self._tools.ways.add(entry.id, Step.PUT_OFF, later.reason)
+        until = self._clock() + timedelta(seconds=later.seconds)
+        await lane.put_off(entry, until, later.reason, forgive=not later.counts)
+        return False
+
+    def _person(self, letter: Letter) -> str:
+        return self._tools.names.person(letter.sender.address if letter.sender is not None else "")

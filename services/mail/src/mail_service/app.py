@@ -1,0 +1,411 @@
+"""The composition root: settings become resources, and resources a service that runs until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from mail_service.accounts import Account, accounts_of
+from mail_service.admin.office import Office
+from mail_service.answering.answers import Answerer, Limits, Manner, Sources
+from mail_service.answering.asking import Persona
+from mail_service.answering.delivering import Deliverer
+from mail_service.answering.envelopes import Envelopes
+from mail_service.answering.handling import Handler, Tools
+from mail_service.answering.judging import Examiners, Judge
+from mail_service.answering.notices import Notices
+from mail_service.answering.prompts import load_prompts
+from mail_service.answering.replying import Replier
+from mail_service.composing.brand import load_brand
+from mail_service.composing.letterhead import Letterhead
+from mail_service.composing.message import Composer
+from mail_service.composing.signing import Signer, load_signer
+from mail_service.config import Settings
+from mail_service.connecting import Post, connect
+from mail_service.deciding.decide import is_urgent
+from mail_service.deciding.facts import Rules
+from mail_service.intake import Archive, Intake
+from mail_service.keeping import Keeper
+from mail_service.metrics import Metrics
+from mail_service.pausing import PausableJournal
+from mail_service.scanning.clamd import Clamd
+from mail_service.scanning.port import NoScanner, Scanner
+from mail_service.scanning.rspamd import Rspamd
+from mail_service.scanning.spamd import Spamd
+from mail_service.storage.allowances import Allowances, HourlyLimits
+from mail_service.storage.correspondence import Correspondence
+from mail_service.storage.cursors import Cursors
+from mail_service.storage.migrations import SCHEMA
+from mail_service.storage.names import Names, load_names
+from mail_service.storage.switches import Switches
+from mail_service.storage.tables import journal as journal_tables
+from mail_service.storage.ways import Ways
+from mail_service.verifying.resolver import DnsResolver, Resolver
+from mail_service.verifying.verify import Verifier
+from mail_service.watching import Watcher
+from mail_service.web import checks_of, create_web
+from servicekit.ai_core.client import AiCore, key_in
+from servicekit.documents.extractor import ConfinedExtractor
+from servicekit.documents.port import Limits as DocumentLimits
+from servicekit.hot_state import HotState, open_hot_state
+from servicekit.journal.crew import Crew
+from servicekit.journal.journal import Journal, now_in_utc
+from servicekit.journal.ledger import Ledger
+from servicekit.logging import get_logger
+from servicekit.serving.health import Health
+from servicekit.serving.http import serving
+from servicekit.serving.lifetime import Lifetime, until_signal
+from servicekit.storage.database import Database, StorageUnavailable, database_url
+from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
+from servicekit.storage.sealing import Seal, seal_for
+from servicekit.storage.secret_file import kept_secret
+
+HOUSEKEEPING_SECONDS = 3_600.0
+LOOK_SECONDS = 5.0
+"""Between two counts of the folders that are watched."""
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What the database holds, room by room."""
+
+    database: Database
+    journal: Journal
+    ledger: Ledger
+    envelopes: Envelopes
+    correspondence: Correspondence
+    allowances: Allowances
+    cursors: Cursors
+    switches: Switches
+    names: Names
+    ways: Ways
+    keeper: Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What runs."""
+
+    records: Records
+    post: Post
+    crew: Crew
+    watchers: tuple[Watcher, ...]
+    office: Office
+    health: Health
+    metrics: Metrics
+
+
+def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
+    """Raises DatabaseAddressError."""
+    password = settings.db_password.get_secret_value() if settings.db_password else None
+    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
+    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the database up to date. Raises StorageUnavailable, DatabaseAddressError."""
+    database = database_of(settings, command_seconds=MIGRATION_SECONDS)
+    try:
+        if (revision := await upgrade(database, SCHEMA)) is not None:
+            log.info("database migrated", revision=revision)
+    finally:
+        await database.close()
+
+
+def seal_of(settings: Settings) -> Seal:
+    """Keeps mails unreadable in the database. Raises SecretFileError."""
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+    old = [each.get_secret_value() for each in settings.secret_key_old]
+    return seal_for("mail", secret or kept_secret(settings.local_secret_path), old)
+
+
+def ai_core_of(settings: Settings) -> AiCore:
+    """The AI core, with the key of the settings or that of a core on this machine."""
+    if settings.ai_api_key is not None:
+        return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
+    return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
+
+
+@asynccontextmanager
+async def open_records(settings: Settings) -> AsyncIterator[Records]:
+    """What is kept, over a migrated database. Raises StorageUnavailable, Unreadable, DatabaseAddressError,
+    SecretFileError."""
+    database = database_of(settings)
+    try:
+        seal = seal_of(settings)
+        names = await load_names(database, seal)
+        switches, ways = Switches(database, now_in_utc), Ways(database, now_in_utc)
+        correspondence = Correspondence(database, seal, names, now_in_utc)
+        limits = HourlyLimits(
+            of_all=settings.max_emails_per_hour,
+            of_person=settings.max_sender_emails_per_hour,
+            of_shared=settings.max_shared_emails_per_hour,
+        )
+        allowances = Allowances(database, limits, now_in_utc)
+        ledger = Ledger(database, journal_tables)
+        yield Records(
+            database=database,
+            journal=PausableJournal(database, journal_tables, switches=switches),
+            ledger=ledger,
+            envelopes=Envelopes(seal),
+            correspondence=correspondence,
+            allowances=allowances,
+            cursors=Cursors(database),
+            switches=switches,
+            names=names,
+            ways=ways,
+            keeper=Keeper(correspondence, allowances, ways, ledger, names),
+        )
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, resolver: Resolver | None = None) -> AsyncIterator[Service]:
+    """Everything up over a migrated database.
+
+    Args:
+        resolver: asks name servers; None: those of this machine.
+
+    Raises:
+        SettingsError, BrandError, PromptError, SigningError: what is configured cannot be used.
+        As :func:`open_records`.
+    """
+    accounts = accounts_of(settings)
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        records = await stack.enter_async_context(open_records(settings))
+        ai_core = await stack.enter_async_context(ai_core_of(settings))
+        hot = await stack.enter_async_context(hot_state_of(settings))
+        post = connect(accounts, http, max_bytes=settings.max_email_size)
+        stack.push_async_callback(post.close)
+        examiners = Examiners(
+            prover=Verifier(resolver or DnsResolver(), settings.authserv_id),
+            spam=spam_scanner_of(settings, http),
+            virus=Clamd(settings.clamd_address) if settings.clamd_address else NoScanner(),
+        )
+        yield assemble(settings, accounts, records, post, ai_core, hot, examiners)
+
+
+@asynccontextmanager
+async def hot_state_of(settings: Settings) -> AsyncIterator[HotState]:
+    """How instances wake each other."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    async with open_hot_state(url, password, prefix="neo:mail:", on_failure=lambda: None) as hot:
+        yield hot
+
+
+def spam_scanner_of(settings: Settings, http: httpx.AsyncClient) -> Scanner:
+    """The one that is configured."""
+    if settings.rspamd_url is not None:
+        return Rspamd(http, settings.rspamd_url)
+    return Spamd(settings.spamd_address) if settings.spamd_address is not None else NoScanner()
+
+
+def rules_of(settings: Settings, accounts: tuple[Account, ...]) -> Rules:
+    """Whose mail is answered."""
+    return Rules(
+        own_addresses=ours_of(accounts),
+        allowed=frozenset(settings.allowed_senders),
+        blocked=frozenset(settings.blocked_senders),
+        urgent=frozenset(settings.urgent_senders),
+        bulk_allowed=frozenset(settings.answer_bulk),
+        largest=settings.max_email_size,
+    )
+
+
+def ours_of(accounts: tuple[Account, ...]) -> frozenset[str]:
+    """Every address that leads to us."""
+    return frozenset().union(*(account.ours for account in accounts))
+
+
+def signer_of(settings: Settings, accounts: tuple[Account, ...]) -> Signer | None:
+    """Signs for the domain of the accounts. Raises SigningError."""
+    if settings.dkim_key_path is None:
+        return None
+    domain = accounts[0].address.rpartition("@")[2]
+    return load_signer(domain=domain, selector=settings.dkim_selector, path=settings.dkim_key_path)
+
+
+def manner_of(settings: Settings, ours: frozenset[str]) -> Manner:
+    """How mails are answered. Raises PromptError."""
+    return Manner(
+        persona=Persona(
+            system=load_prompts(settings.prompts_path),
+            most_earlier_characters=settings.max_conversation_characters,
+            most_characters=settings.max_prompt_characters,
+            model=settings.default_model,
+            adapter=settings.default_adapter,
+        ),
+        limits=Limits(
+            most_earlier=settings.max_conversation_length,
+            most_mail_bytes=settings.max_email_size,
+            most_file_bytes=settings.max_attachment_size,
+            processing_timeout=settings.processing_timeout,
+            give_up_after=timedelta(hours=settings.give_up_hours),
+        ),
+        ours=ours,
+    )
+
+
+def assemble(
+    settings: Settings,
+    accounts: tuple[Account, ...],
+    records: Records,
+    post: Post,
+    ai_core: AiCore,
+    hot: HotState,
+    examiners: Examiners,
+) -> Service:
+    """The service over what it needs from outside."""
+    rules = rules_of(settings, accounts)
+    metrics = Metrics(records.ways, records.ledger, now_in_utc)
+    records.ways.observe = metrics.stepped
+    tools = tools_of(settings, accounts, records, post, ai_core, hot, examiners)
+    oldest = timedelta(days=settings.max_mail_age_days)
+    handler = Handler(tools, oldest=oldest, clock=now_in_utc, answered=metrics.answered)
+    archive = Archive(
+        records.database,
+        records.journal,
+        records.envelopes,
+        records.correspondence,
+        records.cursors,
+        records.ways,
+        records.names,
+    )
+    intake = Intake(archive, hot.wakeups, post.accounts_of, lambda letter: is_urgent(letter, rules))
+    health = Health(checks_of(records.database, ai_core, hot, post, examiners, records.ledger), {"database"})
+    return Service(
+        records,
+        post,
+        Crew(records.journal, handler.handle, hot.wakeups, workers=settings.workers),
+        tuple(Watcher(records.journal, mailbox, intake) for mailbox in post.mailboxes.values()),
+        Office(
+            records.ledger,
+            records.ways,
+            records.correspondence,
+            records.switches,
+            records.keeper,
+            hot.wakeups,
+        ),
+        health,
+        metrics,
+    )
+
+
+def tools_of(
+    settings: Settings,
+    accounts: tuple[Account, ...],
+    records: Records,
+    post: Post,
+    ai_core: AiCore,
+    hot: HotState,
+    examiners: Examiners,
+) -> Tools:
+    """What mails are answered with. Raises BrandError, PromptError, SigningError."""
+    brand, logo = load_brand(settings.brand_path)
+    replier = Replier(
+        {account.address: account for account in accounts},
+        Composer(logo=logo, signer=signer_of(settings, accounts)),
+        Letterhead(brand, has_logo=logo is not None),
+        records.names,
+        brand_name=brand.name,
+        drafts=settings.approval == "drafts",
+        clock=now_in_utc,
+    )
+    sources = Sources(
+        ai_core=ai_core,
+        extractor=ConfinedExtractor(
+            DocumentLimits(
+                input_bytes=settings.max_attachment_size, characters=settings.max_prompt_characters
+            )
+        ),
+        correspondence=records.correspondence,
+        keeper=records.keeper,
+        names=records.names,
+        ways=records.ways,
+    )
+
+    async def forget(person: str) -> None:
+        await records.keeper.forget_person(person)
+
+    return Tools(
+        judge=Judge(
+            rules_of(settings, accounts),
+            examiners,
+            records.correspondence,
+            records.allowances,
+            records.names,
+            records.ways,
+            clock=now_in_utc,
+        ),
+        answerer=Answerer(sources, replier, manner_of(settings, ours_of(accounts)), clock=now_in_utc),
+        deliverer=Deliverer(
+            post.outlets,
+            post.mailboxes,
+            post.first_mailboxes,
+            records.envelopes,
+            records.ways,
+            forget=forget,
+            clock=now_in_utc,
+        ),
+        notices=Notices(records.journal, records.envelopes, records.names, hot.wakeups, clock=now_in_utc),
+        envelopes=records.envelopes,
+        correspondence=records.correspondence,
+        allowances=records.allowances,
+        names=records.names,
+        ways=records.ways,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; lanes are given back before this returns."""
+    accounts_of(settings)
+    await migrate(settings)
+    async with until_signal() as lifetime, open_service(settings) as service:
+        web = create_web(service.health, service.metrics, service.office, settings.admin_key)
+        async with serving(web, settings.mail_host, settings.mail_port) as port:
+            service.crew.start()
+            async with at_work(settings, service, lifetime):
+                log.info("serving", port=port, folders=len(service.watchers), approval=settings.approval)
+                await lifetime.wait()
+            log.info("draining")
+            await service.crew.stop(settings.drain_timeout)
+
+
+@asynccontextmanager
+async def at_work(settings: Settings, service: Service, lifetime: Lifetime) -> AsyncIterator[None]:
+    """Folders are watched and old mails deleted until the block ends."""
+    async with AsyncExitStack() as stack:
+        for watcher in service.watchers:
+            await stack.enter_async_context(lifetime.background(watcher.run()))
+        await stack.enter_async_context(lifetime.background(keep_house(settings, service)))
+        await stack.enter_async_context(lifetime.background(_count_watched(service)))
+        yield
+
+
+async def _count_watched(service: Service) -> None:
+    while True:
+        service.metrics.watching(sum(watcher.holding for watcher in service.watchers))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def keep_house(settings: Settings, service: Service) -> None:
+    """Delete what is older than RETENTION_DAYS, now and every hour, until cancelled."""
+    while True:
+        before = now_in_utc() - timedelta(days=settings.retention_days)
+        try:
+            cleaned = await service.records.keeper.clean(before)
+        except StorageUnavailable:
+            log.warning("old mails not deleted", reason="the database is away")
+        else:
+            log.info("old mails deleted", letters=cleaned.letters, entries=cleaned.entries)
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)

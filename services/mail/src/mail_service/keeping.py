@@ -1,0 +1,82 @@
+"""What is kept of people: to be had, to be deleted, and for how long."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mail_service import lanes
+from mail_service.storage.allowances import Allowances
+from mail_service.storage.correspondence import Correspondence, Filed
+from mail_service.storage.names import Names
+from mail_service.storage.ways import Ways
+from servicekit.journal.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What was deleted because of its age."""
+
+    letters: int
+    entries: int
+
+
+class Keeper:
+    """Raises ``StorageUnavailable`` while the database is away."""
+
+    def __init__(
+        self,
+        correspondence: Correspondence,
+        allowances: Allowances,
+        ways: Ways,
+        ledger: Ledger,
+        names: Names,
+    ) -> None:
+        self._correspondence = correspondence
+        self._allowances = allowances
+        self._ways = ways
+        self._ledger = ledger
+        self._names = names
+
+    async def export(self, address: str) -> bytes:
+        """All that is kept of an address, as JSON."""
+        filed = await self._correspondence.of_person(self._names.person(address))
+        document = {"address": address, "mails": [await self._mail(one) for one in filed]}
+        return json.dumps(document, ensure_ascii=False, indent=2).encode()
+
+    async def forget(self, address: str) -> int:
+        """Delete all that is kept of an address; how many mails and answers that were."""
+        return await self.forget_person(self._names.person(address))
+
+    async def forget_person(self, person: str) -> int:
+        """The same, by the name of a person."""
+        threads = await self._correspondence.threads_of(person)
+        count = await self._correspondence.forget(person)
+        await self._allowances.forget(person)
+        for thread in threads:
+            await self._ledger.forget(thread)
+            await self._ledger.forget(lanes.notices(thread))
+        return count
+
+    async def clean(self, before: datetime) -> Cleaned:
+        """Delete what was over before a moment."""
+        letters = await self._correspondence.clean(before)
+        await self._allowances.clean()
+        return Cleaned(letters, await self._ledger.clean(before))
+
+    async def _mail(self, one: Filed) -> dict[str, Any]:
+        way = [] if one.outgoing else await self._ways.of(one.entry_id)
+        written = one.written
+        return {
+            "direction": "from us" if one.outgoing else "to us",
+            "at": one.at.isoformat(),
+            "message_id": written.message_id,
+            "name": written.name,
+            "subject": written.subject,
+            "text": written.text,
+            "steps": [
+                {"at": step.at.isoformat(), "step": step.step.value, "reason": step.reason} for step in way
+            ],
+        }

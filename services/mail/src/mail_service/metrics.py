@@ -1,0 +1,82 @@
+"""What Prometheus is told: numbers and reasons, never an address or a text."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from mail_service.storage.ways import Step, Ways
+from servicekit.journal.ledger import Ledger
+from servicekit.storage.database import StorageUnavailable
+
+_SECONDS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600, 14_400, 86_400)
+RATE_WINDOW = timedelta(hours=1)
+
+
+class Metrics:
+    """Of one process; the gauges are of the database, so of all."""
+
+    def __init__(self, ways: Ways, ledger: Ledger, clock: Callable[[], datetime]) -> None:
+        self._ways = ways
+        self._ledger = ledger
+        self._clock = clock
+        self.registry = CollectorRegistry()
+        self._steps = Counter(
+            "neo_mail_steps", "What was done with mails.", ["step", "reason"], registry=self.registry
+        )
+        self._answer_seconds = Histogram(
+            "neo_mail_answer_seconds",
+            "From a mail's arrival in the service to the end of its answer.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._queue = Gauge("neo_mail_queue_length", "Mails that wait.", registry=self.registry)
+        self._age = Gauge(
+            "neo_mail_queue_age_seconds", "How long the oldest of them has waited.", registry=self.registry
+        )
+        self._dead = Gauge("neo_mail_dead_letters", "Mails that were given up.", registry=self.registry)
+        self._unknown = Gauge(
+            "neo_mail_unknown_sends",
+            "Answers of which nobody knows whether they arrived.",
+            registry=self.registry,
+        )
+        self._repeated = Gauge("neo_mail_repeated_sends", "Answers sent twice.", registry=self.registry)
+        self._success = Gauge(
+            "neo_mail_success_ratio",
+            "Of mails that ended within the hour and were to be answered, those that were.",
+            registry=self.registry,
+        )
+        self._up = Gauge("neo_mail_watching", "Folders that this process watches.", registry=self.registry)
+
+    def stepped(self, step: Step, reason: str) -> None:
+        """A step was made. Reasons are ours: words of a short list."""
+        self._steps.labels(step.value, reason).inc()
+
+    def answered(self, took: timedelta) -> None:
+        """An answer went out."""
+        self._answer_seconds.observe(max(0.0, took.total_seconds()))
+
+    def watching(self, folders: int) -> None:
+        """How many folders are watched by this process."""
+        self._up.set(folders)
+
+    async def render(self) -> bytes:
+        """In Prometheus' text format; without the database, the gauges are as they were."""
+        with contextlib.suppress(StorageUnavailable):
+            await self._look()
+        return generate_latest(self.registry)
+
+    async def _look(self) -> None:
+        backlog, now = await self._ledger.backlog(), self._clock()
+        self._queue.set(backlog.pending)
+        self._age.set((now - backlog.oldest).total_seconds() if backlog.oldest is not None else 0)
+        self._dead.set(backlog.dead)
+        self._unknown.set(backlog.unknown_parts)
+        self._repeated.set(backlog.repeated_parts)
+        counts = await self._ways.counts(now - RATE_WINDOW)
+        good = sum(number for (step, _), number in counts.items() if step in {Step.SENT, Step.DRAFTED})
+        bad = sum(number for (step, _), number in counts.items() if step in {Step.DEAD, Step.UNKNOWN})
+        self._success.set(good / (good + bad) if good + bad else 1.0)
