@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from mail_service import lanes
 from mail_service.mailbox.port import Mailbox, Receiver
 from servicekit.journal.journal import LEASE_SECONDS, Journal
 from servicekit.journal.lane import HeldLane, LaneLost
@@ -12,11 +13,6 @@ from servicekit.storage.database import StorageUnavailable
 
 _RENEWALS_PER_LEASE = 3
 _log = get_logger(__name__)
-
-
-def lane_of(folder: str) -> str:
-    """The lane that the watcher of a folder holds."""
-    return f"watch:{folder}"[:200]
 
 
 class Watcher:
@@ -49,7 +45,7 @@ class Watcher:
 
     async def _hold(self) -> HeldLane | None:
         try:
-            return await self._journal.hold(lane_of(self._mailbox.name))
+            return await self._journal.hold(lanes.watch(self._mailbox.name))
         except StorageUnavailable:
             return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from mail_service import lanes
 from mail_service.answering.envelopes import CameIn, Envelopes, Notice
 from mail_service.composing.words import Phrase
 from mail_service.language import language_of
@@ -14,12 +15,6 @@ from mail_service.threads import own_id, references_for
 from servicekit.journal.journal import Journal
 from servicekit.journal.records import Entry
 from servicekit.journal.wakeups import Wakeups
-
-
-def lane_of(thread: str) -> str:
-    """The lane of what is said about a thread: beside it, so that it does not wait behind what it tells "
-    "of."""
-    return f"notice:{thread}"
 
 
 class Notices:
@@ -65,5 +60,7 @@ class Notices:
             in_reply_to=own_id(letter),
             references=references_for(letter),
         )
-        if await self._journal.receive(key, lane_of(came.thread), self._envelopes.close_incoming(notice)):
+        if await self._journal.receive(
+            key, lanes.notices(came.thread), self._envelopes.close_incoming(notice)
+        ):
             self._wakeups.ring()
