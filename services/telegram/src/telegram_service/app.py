@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from prometheus_client import CollectorRegistry
 from telegram import Bot, BotCommand
 from telegram.error import TelegramError
 from telegram.request import HTTPXRequest
@@ -21,6 +22,7 @@ from servicekit.hot_state import HotState, open_hot_state
 from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
+from servicekit.journal.records import Entry
 from servicekit.key_value.limits import Limits
 from servicekit.logging import get_logger
 from servicekit.serving.health import Check, Health
@@ -34,6 +36,7 @@ from telegram_service.allowance import Allowance, Rules
 from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
+from telegram_service.answering.files import Files
 from telegram_service.answering.handling import Handler, Policy, Tools
 from telegram_service.answering.performing import Performer
 from telegram_service.answering.writing import Writer
@@ -44,7 +47,9 @@ from telegram_service.dialogue.phrases import commands
 from telegram_service.hot_keys import HotKeys
 from telegram_service.intake import Intake
 from telegram_service.messenger.bot_api import BotApiMessenger
+from telegram_service.messenger.measured import MeasuredMessenger
 from telegram_service.messenger.pacing import Pacer
+from telegram_service.metrics import Metrics, Page
 from telegram_service.personas import SYSTEM_PROMPTS
 from telegram_service.polling import ALLOWED_UPDATES, poll
 from telegram_service.storage.conversations import Conversations
@@ -115,11 +120,13 @@ def ai_core_of(settings: Settings) -> AiCore:
     return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
 
 
-def hot_state_of(settings: Settings, bot_id: int) -> AbstractAsyncContextManager[HotState]:
+def hot_state_of(
+    settings: Settings, bot_id: int, on_failure: Callable[[], None]
+) -> AbstractAsyncContextManager[HotState]:
     """What may be lost: in Redis, else in this process."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=lambda: None)
+    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=on_failure)
 
 
 def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
@@ -141,11 +148,14 @@ async def open_service(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(database.close)
         bot = await stack.enter_async_context(bot_of(settings))
         ai_core = await stack.enter_async_context(ai_core_of(settings))
-        hot = await stack.enter_async_context(hot_state_of(settings, bot.id))
-        yield assemble(settings, database, bot, ai_core, hot)
+        metrics = Metrics(CollectorRegistry())
+        hot = await stack.enter_async_context(hot_state_of(settings, bot.id, metrics.limiter_failed))
+        yield assemble(settings, database, bot, ai_core, hot, metrics)
 
 
-def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, hot: HotState) -> Service:
+def assemble(
+    settings: Settings, database: Database, bot: Bot, ai_core: AiCore, hot: HotState, metrics: Metrics
+) -> Service:
     """The service over what it needs from outside. ``bot`` is initialized."""
     seal = seal_of(settings)
     envelopes, allowance = Envelopes(seal), allowance_of(settings, hot.limits, seal)
@@ -153,10 +163,10 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, 
     timeout = timedelta(seconds=settings.session_timeout)
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
     people = People(database, now_in_utc)
-    messenger = BotApiMessenger(bot)
+    messenger = MeasuredMessenger(BotApiMessenger(bot), metrics)
     deliverer = Deliverer(messenger, envelopes, Pacer(hot.limits, HotKeys(seal)))
     tools = Tools(
-        writer=Writer(ai_core, messenger, deliverer),
+        writer=Writer(ai_core, messenger, deliverer, on_first_text=partial(_first_text, metrics)),
         deliverer=deliverer,
         performer=Performer(
             ai_core=ai_core,
@@ -172,7 +182,16 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, 
         people=people,
         conversations=conversations,
         ledger=ledger,
+        files=Files(
+            messenger,
+            ConfinedExtractor(document_limits_of(settings)),
+            ai_core,
+            settings.max_file_size,
+            settings.max_document_characters,
+        ),
         seal=seal,
+        allowance=allowance,
+        metrics=metrics,
     )
     me = (bot.id, bot.username)
     handler = Handler(policy_of(settings), tools, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
@@ -185,6 +204,7 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, 
         bot_name=me[1],
         clock=now_in_utc,
         allowance=allowance,
+        metrics=metrics,
     )
     checks: dict[str, Check] = {
         "database": database.ping,
@@ -193,7 +213,8 @@ def assemble(settings: Settings, database: Database, bot: Bot, ai_core: AiCore, 
     }
     if hot.ping is not None:
         checks["redis"] = hot.ping
-    door = Door(intake, _secret(settings), Health(checks, {"database"}))
+    page = Page(metrics, ledger, people, now_in_utc)
+    door = Door(intake, _secret(settings), Health(checks, {"database"}), page.render)
     return Service(bot, crew, intake, door, ledger, conversations)
 
 
@@ -201,6 +222,10 @@ def _secret(settings: Settings) -> str | None:
     if settings.webhook_url is None or settings.webhook_secret is None:
         return None
     return settings.webhook_secret.get_secret_value()
+
+
+def _first_text(metrics: Metrics, entry: Entry) -> None:
+    metrics.shown(entry.id, (now_in_utc() - entry.received_at).total_seconds())
 
 
 async def _ping(bot: Bot) -> float:
@@ -218,11 +243,22 @@ def policy_of(settings: Settings) -> Policy:
             settings.max_conversation_length,
             settings.max_conversation_characters,
             settings.default_model,
+            settings.max_document_characters,
         ),
         processing_timeout=timedelta(seconds=settings.processing_timeout),
         thresholds=Thresholds(settings.short_answers_from, settings.no_edits_from),
         allowed=settings.allowed_users,
         admins=settings.admin_users,
+    )
+
+
+def document_limits_of(settings: Settings) -> DocumentLimits:
+    """What one document may take."""
+    return DocumentLimits(
+        input_bytes=settings.max_file_size,
+        characters=settings.max_document_characters,
+        pages=settings.max_document_pages,
+        seconds=settings.document_timeout,
     )
 
 

@@ -86,6 +86,13 @@ class Settings(ServiceSettings):
     max_conversation_length: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Turns that the model reads again."""
     max_conversation_characters: Annotated[int, Field(ge=100, le=1_000_000)] = 12_000
+    max_file_size: Annotated[int, Field(ge=1_000, le=20_000_000)] = 20_000_000
+    """Bytes of what people send; Telegram gives bots no file above 20 MB."""
+    max_document_characters: Annotated[int, Field(ge=500, le=1_000_000)] = 8_000
+    """Of the documents of a conversation that the model reads; what is longer is cut, and that is said."""
+    max_document_pages: Annotated[int, Field(ge=1, le=100_000)] = 500
+    document_timeout: Annotated[float, Field(ge=1, le=600)] = 30.0
+    """Seconds in which a document, or the text of an image, has to be read."""
     session_timeout: Seconds = 3_600.0
     """Of silence, after which a new conversation begins."""
     processing_timeout: Seconds = 300.0

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from ai_core_service import Server, running
 from telegram_server import TelegramServer, telegram_server
+from tests.emulators.telegram.refusal import too_many
 from tests.emulators.telegram.world import Person
 
 from servicekit.ai_core.client import AiCore
+from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import Database, database_url
@@ -23,7 +25,8 @@ from servicekit.storage.sealing import SecretSeal
 from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
-from telegram_service.answering.handling import Handler, Policy, Tools
+from telegram_service.answering.files import Files
+from telegram_service.answering.handling import MOST_ATTEMPTS, Handler, Policy, Tools
 from telegram_service.answering.performing import Performer
 from telegram_service.answering.writing import Writer
 from telegram_service.dialogue.decide import House
@@ -98,6 +101,7 @@ class Bot:
             people=self.people,
             conversations=self.conversations,
             ledger=self.ledger,
+            files=Files(self.messenger, ConfinedExtractor(), self.ai_core, 1_000_000, 2_000),
             seal=seal,
         )
 
@@ -113,6 +117,9 @@ class Bot:
 
     async def says(self, text: str) -> None:
         await self.receive(self.server.world.say(self.anne, text=text))
+
+    async def gives(self, name: str, content: bytes, *, kind: str = "document", **fields: Any) -> None:
+        await self.receive(self.server.world.give(self.anne, name, content, kind=kind, **fields))
 
     async def presses(self, data: str) -> None:
         message = self.server.world.from_bot(ANNE)[-1]
@@ -232,6 +239,53 @@ async def test_two_halves_of_a_long_message_are_one_question(bot: Bot) -> None:
     assert questions == ["a" * 4050 + "b" * 10, "c"]
 
 
+async def test_the_second_half_is_not_lost_where_the_answer_has_to_be_tried_again(bot: Bot) -> None:
+    async with AiCore("http://127.0.0.1:9", "neo_a_b") as nowhere:
+        core, bot.ai_core = bot.ai_core, nowhere
+        bot.__post_init__()
+        await bot.says("a" * 4050)
+        await bot.says("b" * 10)
+        await bot.work()
+        bot.ai_core = core
+        bot.__post_init__()
+    bot.clock.skipped += timedelta(minutes=1)
+    await bot.says("c")
+    await bot.work()
+    questions = [turn.question for _, turn in await bot.conversations.recent("42", 9)]
+    assert questions == ["a" * 4050 + "b" * 10, "c"]
+
+
+async def test_what_is_said_later_is_no_second_half_however_long_the_first_has_waited(bot: Bot) -> None:
+    update = bot.server.world.say(bot.anne, text="a" * 4050)
+    update["message"]["date"] -= 60
+    await bot.receive(update)
+    await bot.says("b")
+    await bot.work()
+    questions = [turn.question for _, turn in await bot.conversations.recent("42", 9)]
+    assert questions == ["a" * 4050, "b"]
+
+
+async def test_however_often_telegram_is_away_the_answer_is_not_given_up(bot: Bot) -> None:
+    async def away(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            raise too_many(2)
+        return ""
+
+    here, bot.server.api.meddle = bot.server.api.meddle, away
+    await bot.says("un")
+    for _ in range(2 * MOST_ATTEMPTS):
+        bot.clock.skipped += timedelta(minutes=1)
+        bot.__post_init__()
+        await bot.work()
+    bot.server.api.meddle = here
+    bot.clock.skipped += timedelta(minutes=1)
+    # The limits' clock is another: they begin anew.
+    bot.__post_init__()
+    await bot.work()
+    assert bot.shown() == ["un"]
+    assert (await bot.ledger.backlog()).dead == 0
+
+
 async def test_an_ai_core_that_is_away_is_waited_for_and_then_apologised_for(
     bot: Bot, tmp_path: Path
 ) -> None:
@@ -278,7 +332,7 @@ async def test_people_have_their_data_and_delete_it(bot: Bot) -> None:
     await bot.answers("mon secret")
     await bot.answers("/export")
     file_id = bot.server.world.from_bot(ANNE)[-1].fields["document"]["file_id"]
-    export = json.loads(bot.server.world.files[file_id][1])
+    export = json.loads(bot.server.world.files.by_id[file_id].content)
     assert [message["question"] for message in export["messages"]] == ["mon secret"]
     assert await bot.answers("/forget") == [french(Phrase.FORGET_ASK)]
     await bot.presses("forget:yes")
@@ -295,3 +349,50 @@ async def test_what_was_sealed_with_another_key_is_a_dead_letter(bot: Bot) -> No
     await bot.work()
     (dead,) = await bot.ledger.dead_letters()
     assert "SECRET_KEY" in dead.reason
+
+
+async def test_a_file_is_fetched_once_however_often_its_question_is_asked(bot: Bot) -> None:
+    await bot.gives("bail.txt", "Le loyer est de 500 €".encode(), caption="[[fail]] Combien ?")
+    await bot.work()
+    assert bot.shown() == []
+    bot.clock.skipped += timedelta(minutes=1)
+    await bot.work()
+    bot.clock.skipped += timedelta(minutes=10)
+    await bot.work()
+    assert bot.shown() == [french(Phrase.APOLOGY)]
+    assert bot.server.world.files.downloads == 1
+    ((_, turn),) = await bot.conversations.recent("42", 9)
+    assert (turn.question, turn.answer) == ("[[fail]] Combien ?", "")
+    assert turn.document == "Document « bail.txt » :\nLe loyer est de 500 €"
+
+
+async def test_a_document_comes_back_with_retry_and_is_part_of_the_export(bot: Bot) -> None:
+    await bot.gives("bail.txt", b"500 EUR", caption="Combien ?")
+    await bot.work()
+    echo = "Document « bail.txt » :\n500 EUR\n\nCombien ?"
+    assert await bot.answers("/retry") == [echo]
+    await bot.answers("/export")
+    file_id = bot.server.world.from_bot(ANNE)[-1].fields["document"]["file_id"]
+    export = json.loads(bot.server.world.files.by_id[file_id].content)
+    assert export["messages"][0]["document"] == "Document « bail.txt » :\n500 EUR"
+
+
+async def test_a_file_that_cannot_be_had_is_tried_for_a_while_and_then_asked_for_again(bot: Bot) -> None:
+    async def cut(method: str, _fields: dict[str, Any]) -> str:
+        return "after" if method == "download" else ""
+
+    bot.server.api.meddle = cut
+    await bot.gives("bail.txt", b"500 EUR")
+    for _ in range(100):
+        await bot.work()
+        bot.clock.skipped += timedelta(seconds=10)
+    assert bot.shown() == [french(Phrase.FILE_GONE)]
+    assert bot.server.world.files.downloads <= 12
+    assert (await bot.ledger.backlog()).pending == 0
+
+
+async def test_a_voice_message_is_answered_kindly_where_nobody_can_hear_it(bot: Bot) -> None:
+    await bot.gives("voice.oga", b"OggS", kind="voice")
+    await bot.work()
+    assert bot.shown() == [french(Phrase.NO_VOICE)]
+    assert await bot.conversations.recent("42", 9) == []
