@@ -70,6 +70,8 @@ class Shown:
     versions: list[str] = field(default_factory=list)
     """Every text that it had, the last one being what is shown."""
     deleted: bool = False
+    hidden: bool = False
+    """Its reader has cleared the history; the bot sees no difference."""
 
 
 @dataclass
@@ -279,8 +281,13 @@ class World:
         return [
             shown
             for (chat, _), shown in sorted(self.messages.items())
-            if chat == chat_id and shown.sender is None and not shown.deleted
+            if chat == chat_id and shown.sender is None and not shown.deleted and not shown.hidden
         ]
+
+    def clear(self, chat_id: int) -> None:
+        """Somebody clears the history of a chat with the bot, for themselves."""
+        for shown in self.from_bot(chat_id):
+            shown.hidden = True
 
     def _chat(self, fields: dict[str, Any]) -> Chat:
         try:

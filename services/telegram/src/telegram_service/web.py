@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -28,6 +30,16 @@ class Door:
     metrics: Render | None = None
 
 
+async def _read_at_most(request: Request, most: int) -> bytes | None:
+    """The body; None, if it is larger, whatever its headers say."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
 def create_web(door: Door) -> FastAPI:
     """The application."""
     app = create_app("Code du Travail Neo, Telegram service", door.health, door.metrics)
@@ -37,13 +49,12 @@ def create_web(door: Door) -> FastAPI:
         shown = request.headers.get(SECRET_HEADER, "")
         if door.secret is None or not hmac.compare_digest(shown.encode(), door.secret.encode()):
             return JSONResponse({"error": "this is not for you"}, 403)
-        if int(request.headers.get("content-length") or 0) > MAX_UPDATE_BYTES:
+        body = await _read_at_most(request, MAX_UPDATE_BYTES)
+        if body is None:
             return JSONResponse({"error": "the update is too large"}, 413)
         try:
-            update = await request.json()
-        except ValueError:
-            update = None
-        if not isinstance(update, dict):
+            update = msgspec.json.decode(body, type=dict[str, Any])
+        except (msgspec.DecodeError, ValueError, RecursionError):
             return JSONResponse({"error": "an update is a JSON object"}, 400)
         try:
             await door.intake.take(update)

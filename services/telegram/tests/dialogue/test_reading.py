@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -138,11 +139,17 @@ def test_what_must_not_wait_is_control(world: World, anne: Person) -> None:
     assert not is_control("bonjour")
 
 
-def test_others_bots_stickers_and_edits_are_none_of_our_business(world: World, anne: Person) -> None:
+def test_what_nobody_reads_is_not_met_with_silence(world: World, anne: Person) -> None:
+    for kind in ("sticker", "video", "video_note", "location", "poll"):
+        assert content(world.say(anne, None, **{kind: {}})) == Sent("other", "", "", 0, "", ANY)
+    gif = world.say(anne, animation={}, document={"file_id": "f"})
+    assert content(gif) == Sent("other", "", "", 0, "", ANY)
+
+
+def test_other_bots_and_edits_are_none_of_our_business(world: World, anne: Person) -> None:
     update = world.say(anne, text="x")
     update["message"]["from"]["is_bot"] = True
     assert read(update) is None
-    assert content(world.say(anne, sticker={"file_id": "s"})) is None
     assert read({"update_id": 1, "edited_message": {}}) is None
 
 

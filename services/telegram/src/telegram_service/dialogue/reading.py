@@ -24,6 +24,7 @@ from telegram_service.dialogue.incoming import (
 )
 
 GENERAL_TOPIC = 1
+MAX_ID = 2**63 - 1
 _GROUPS = {"group", "supergroup"}
 _FILES = ("document", "voice", "audio")
 _OTHERS = (
@@ -50,9 +51,17 @@ def read_update(update: Mapping[str, Any], bot_id: int, bot_name: str) -> Incomi
     """
     try:
         return _Reader(bot_id, bot_name.lower()).read(update)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         # Not what Telegram documents: nobody we could answer.
         return None
+
+
+def _number(value: Any) -> int:
+    """An id. Raises ValueError, TypeError."""
+    number = int(value)
+    if abs(number) > MAX_ID:
+        raise ValueError("ids have at most 64 bits")
+    return number
 
 
 class _Reader:
@@ -61,7 +70,7 @@ class _Reader:
         self._name = bot_name
 
     def read(self, update: Mapping[str, Any]) -> Incoming | None:
-        update_id = int(update["update_id"])
+        update_id = _number(update["update_id"])
         if "message" in update:
             message = update["message"]
             content = self._of_message(message)
@@ -69,7 +78,7 @@ class _Reader:
         elif "callback_query" in update:
             query = update["callback_query"]
             message, sender = query["message"], query["from"]
-            content = Pressed(str(query["id"]), int(message["message_id"]), str(query.get("data", "")))
+            content = Pressed(str(query["id"]), _number(message["message_id"]), str(query.get("data", "")))
         elif "my_chat_member" in update:
             message = update["my_chat_member"]
             sender = message["from"]
@@ -79,11 +88,11 @@ class _Reader:
             return None
         if content is None or sender.get("is_bot", False):
             return None
-        who = Sender(int(sender["id"]), language_of(sender.get("language_code")))
+        who = Sender(_number(sender["id"]), language_of(sender.get("language_code")))
         return Incoming(update_id, _place(message), who, content)
 
     def _of_message(self, message: Mapping[str, Any]) -> Content | None:
-        message_id = int(message["message_id"])
+        message_id = _number(message["message_id"])
         text = message.get("text", message.get("caption", ""))
         in_group = message["chat"]["type"] in _GROUPS
         command = self._command(message, text)
@@ -124,7 +133,7 @@ def _place(message: Mapping[str, Any]) -> Place:
     thread = message.get("message_thread_id") if message.get("is_topic_message") else None
     if thread == GENERAL_TOPIC:
         thread = None
-    return Place(int(chat["id"]), None if thread is None else int(thread), chat["type"] in _GROUPS)
+    return Place(_number(chat["id"]), None if thread is None else _number(thread), chat["type"] in _GROUPS)
 
 
 def _file(message: Mapping[str, Any]) -> tuple[str, str, str, int] | None:

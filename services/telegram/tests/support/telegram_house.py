@@ -1,0 +1,130 @@
+"""The whole service as it is run, in a process of its own, with the emulator and an AI core around it: one
+for many tests, each with people of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from ai_core_service import Server, free_port
+from telegram_server import TOKEN, TelegramServer, telegram_server
+from tests.emulators.telegram.world import Person
+
+from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
+
+COMMAND = Path(sys.executable).with_name("telegram-service")
+PATIENCE = 120.0
+SECRET = "a-secret-of-the-tests"
+
+
+@dataclass
+class House:
+    """What people see of the service, and what is around it. It gets updates by its webhook."""
+
+    telegram: TelegramServer
+    url: str
+    folder: Path
+    http: httpx.AsyncClient
+    log: list[bytes] = field(default_factory=list)
+    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1_000))
+
+    def guest(self, language: str = "fr") -> Guest:
+        """Somebody whom the service has never met."""
+        number = next(self._ids)
+        return Guest(self, self.telegram.world.add_person(Person(number, f"Guest {number}", language)))
+
+    async def post(self, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
+        """What somebody sends to the webhook who may not be Telegram."""
+        return await self.http.post(WEBHOOK_PATH, content=body, headers=headers or {SECRET_HEADER: SECRET})
+
+    async def until(self, reached: Callable[[], object]) -> None:
+        """Wait for the bot's next calls until something is so."""
+        async with asyncio.timeout(PATIENCE):
+            while not reached():  # noqa: ASYNC110 — the calls come from another process
+                await asyncio.sleep(0.02)
+
+
+@dataclass
+class Guest:
+    """Somebody's telephone."""
+
+    house: House
+    person: Person
+
+    def say(self, text: str, **fields: Any) -> None:
+        """Write."""
+        self.house.telegram.world.say(self.person, text=text, **fields)
+        self.house.telegram.delivery.announce()
+
+    def give(self, name: str, content: bytes, **fields: Any) -> None:
+        """Send a file."""
+        self.house.telegram.world.give(self.person, name, content, **fields)
+        self.house.telegram.delivery.announce()
+
+    def press(self, data: str) -> None:
+        """Press a button of the last message, or say so."""
+        last = self.house.telegram.world.from_bot(self.person.id)[-1]
+        self.house.telegram.world.press(self.person, self.person.id, last.id, data)
+        self.house.telegram.delivery.announce()
+
+    def shown(self) -> list[str]:
+        """What the bot said, as it is shown now."""
+        return [message.versions[-1] for message in self.house.telegram.world.from_bot(self.person.id)]
+
+    async def hears(self, count: int = 1) -> list[str]:
+        """The next messages of the bot, complete."""
+        await self.house.until(
+            lambda: len(self.shown()) >= count and not any(text.endswith(" …") for text in self.shown())
+        )
+        heard = self.shown()
+        self.house.telegram.world.clear(self.person.id)
+        return heard
+
+
+@asynccontextmanager
+async def open_house(core: Server, folder: Path, **settings: str) -> AsyncIterator[House]:
+    """The service, up; more settings go to its environment."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    async with telegram_server() as telegram, httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "TELEGRAM_BOT_TOKEN": TOKEN,
+            "TELEGRAM_API_URL": telegram.url,
+            "TELEGRAM_PORT": str(port),
+            "AI_API_URL": core.url,
+            "AI_API_KEY": core.key,
+            "DATABASE_URL": f"sqlite:///{folder}/telegram.db",
+            "SECRET_KEY": "a secret of the tests",
+            "WEBHOOK_URL": url,
+            "WEBHOOK_SECRET": SECRET,
+            **settings,
+        }
+        process = await asyncio.create_subprocess_exec(
+            COMMAND, "run", env=environ, cwd=folder, stderr=asyncio.subprocess.PIPE
+        )
+        house = House(telegram, url, folder, http)
+        reading = asyncio.create_task(_collect(process, house.log))
+        try:
+            await house.until(lambda: telegram.delivery.webhook is not None or process.returncode is not None)
+            assert process.returncode is None, b"".join(house.log).decode()
+            yield house
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+            await reading
+
+
+async def _collect(process: asyncio.subprocess.Process, log: list[bytes]) -> None:
+    assert process.stderr is not None
+    async for line in process.stderr:
+        log.append(line)  # noqa: PERF401 — it is read while it grows
