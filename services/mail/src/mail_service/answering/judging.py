@@ -77,8 +77,8 @@ class Judge:
         self._clock = clock
 
     async def judge(self, entry: Entry, came: CameIn, letter: Letter) -> Judgement:
-        """What becomes of a mail: what was decided before, unless it was to wait. Raises "
-        "StorageUnavailable."""
+        """What becomes of a mail: what was decided before, unless it was to wait. Raises
+        StorageUnavailable."""
         before = await self._ways.decided(entry.id)
         if before is not None and (outcome := outcome_of(before.reason)) is not None:
             return Judgement(outcome, Verdict(dict(before.rules)[AS_WRITTEN]))

@@ -18,8 +18,8 @@ from servicekit.journal.wakeups import Wakeups
 
 
 class Notices:
-    """They are entries of the journal like mails that came in: stored, sent once, and seen by the "
-    "operator."""
+    """They are entries of the journal like mails that came in: stored, sent once, and seen by the
+    operator."""
 
     def __init__(
         self,
