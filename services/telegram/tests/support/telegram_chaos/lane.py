@@ -1,0 +1,50 @@
+"""A process that performs one run after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from telegram_chaos.fast_time import FastLoop
+from telegram_chaos.forks import Zygote
+from telegram_chaos.outages import Servers
+from telegram_chaos.plan import plan_of
+from telegram_chaos.run import Outcome, environ_of, perform
+from telegram_service import app
+from telegram_service.config import Settings
+
+FIRST_PORT = 20_100
+
+
+def perform_all(number: int, work: Any, results: Any, keep: Path) -> None:
+    """Perform runs until there are no more."""
+    base = Path(tempfile.mkdtemp(prefix="neo-chaos-"))
+    servers, zygote = Servers(base, _prepare), Zygote()
+    try:
+        while (seed := work.get()) is not None:
+            results.put(asdict(_one(seed, servers, zygote, base / f"{seed}", FIRST_PORT + number, keep)))
+    finally:
+        zygote.close()
+        servers.close()
+        shutil.rmtree(base)
+
+
+def _one(seed: int, servers: Servers, zygote: Zygote, folder: Path, port: int, keep: Path) -> Outcome:
+    folder.mkdir()
+    plan = plan_of(seed)
+    environ = environ_of(plan, servers, folder, port)
+    with asyncio.Runner(loop_factory=FastLoop) as runner:
+        outcome = runner.run(perform(plan, servers, zygote, folder, environ))
+    if outcome.faults:
+        shutil.copytree(folder, keep / f"{seed}", dirs_exist_ok=True)
+    shutil.rmtree(folder)
+    return outcome
+
+
+def _prepare(address: str, folder: Path) -> None:
+    environ = {"TELEGRAM_BOT_TOKEN": "none", "DATABASE_URL": address}
+    asyncio.run(app.migrate(Settings.load(environ, folder / ".env")))
