@@ -30,9 +30,12 @@ class Protocol(aioimaplib.IMAP4ClientProtocol):  # type: ignore[misc]  # it has 
         super().__init__(loop)
         self.lost = asyncio.Event()
         self.news = asyncio.Event()
+        self.heard = 0
+        """How often something was."""
         self._tail = b""
 
     def data_received(self, data: bytes) -> None:
+        self.heard += 1
         # Whatever command it comes with, or in a mail's text, where it costs one look too many.
         if _EXISTS in self._tail + data:
             self.news.set()

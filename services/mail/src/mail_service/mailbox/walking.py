@@ -98,7 +98,7 @@ class Walk:
             elif tries >= TRIES:
                 unread = Unread.UNREADABLE
             if unread is None:
-                content = await connection.content(mail.uid, self._max_bytes + 1)
+                content = await connection.content(mail.uid, self._max_bytes + 1, mail.size)
             else:
                 # And of one that breaks every connection, even the head is not asked for in the end.
                 content = await connection.head(mail.uid) if tries <= TRIES else b""

@@ -128,9 +128,13 @@ class Connection:
         fetch = self._client.uid("fetch", ",".join(map(str, uids)), fields)
         return answers.read_listed(await self._done(fetch, "list mails"), self._flag(Mark.TAKEN))
 
-    async def content(self, uid: int, max_bytes: int) -> bytes | None:
-        """A mail, or its beginning; None: it is gone, or the server does not give it out."""
-        return await self._fetched(uid, f"(BODY.PEEK[]<0.{max_bytes}>)", max_bytes)
+    async def content(self, uid: int, max_bytes: int, size: int) -> bytes | None:
+        """A mail, or its beginning; None: it is gone, or the server does not give it out.
+
+        Args:
+            size: bytes that are expected.
+        """
+        return await self._fetched(uid, f"(BODY.PEEK[]<0.{max_bytes}>)", size)
 
     async def head(self, uid: int) -> bytes | None:
         """Its header fields, or their beginning; None: as for :meth:`content`."""
@@ -157,7 +161,7 @@ class Connection:
 
     async def append(self, folder: str, content: bytes, flags: str) -> None:
         append = self._client.append(content, quoted(folder), flags)
-        await self._done(append, "keep a copy", len(content))
+        await self._done(append, "keep a copy", len(content), uploading=True)
 
     async def noop(self) -> None:
         await self._done(self._client.noop(), "answer")
@@ -212,22 +216,32 @@ class Connection:
         keywords = self.selected is not None and self.selected.takes_keywords
         return TAKEN_KEYWORD if mark is Mark.TAKEN and keywords else ANSWERED_FLAG
 
-    async def _done(self, command: Awaitable[Any], deed: str, size: int = 0) -> Sequence[Any]:
+    async def _done(
+        self, command: Awaitable[Any], deed: str, size: int = 0, *, uploading: bool = False
+    ) -> Sequence[Any]:
         """The lines of an answer that says OK; ``size`` is the bytes that go over the wire for it."""
-        response = await self._answer(command, self._patience + size / SLOWEST_BYTES_PER_SECOND)
+        seconds = self._patience + size / SLOWEST_BYTES_PER_SECOND
+        response = await self._answer(command, seconds, silence=seconds if uploading else self._patience)
         if response.result == "OK":
             return cast(Sequence[Any], response.lines)
         if answers.is_passing(response.lines):
             raise MailboxUnavailable("the server is busy")
         raise MailboxRefused(f"the server refuses to {deed}")
 
-    async def _answer(self, work: Awaitable[_T], seconds: float | None = None) -> _T:
+    async def _answer(
+        self, work: Awaitable[_T], seconds: float | None = None, *, silence: float | None = None
+    ) -> _T:
+        """What a command brings, after at most ``seconds``, of which ``silence`` without a byte."""
         task = asyncio.ensure_future(work)
         try:
-            await self._until(task, seconds=self._patience if seconds is None else seconds)
-            return task.result()
-        except TimeoutError as error:
-            raise MailboxUnavailable("the server is silent") from error
+            async with asyncio.timeout(self._patience if seconds is None else seconds):
+                heard = -1
+                while heard != self._wire.heard:
+                    heard = self._wire.heard
+                    with contextlib.suppress(TimeoutError):
+                        await self._until(task, seconds=self._patience if silence is None else silence)
+                        return task.result()
+            raise MailboxUnavailable("the server is silent")
         except (OSError, ClientError) as error:
             raise MailboxUnavailable("the server cannot be reached or understood") from error
         except ValueError as error:

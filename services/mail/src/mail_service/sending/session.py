@@ -18,6 +18,7 @@ from mail_service.signing_in import AccessTokens, NoToken, Password
 
 SLOWEST_BYTES_PER_SECOND = 5_000
 """A server that takes a mail more slowly counts as hanging."""
+PIECE_BYTES = 65_536
 _COMPLETED, _START_INPUT, _CLOSING = 250, 354, 421
 # The server does not know us, or not well enough (RFC 4954, 6): that says nothing of the mail.
 _ABOUT_US = frozenset({530, 534, 535, 538})
@@ -180,10 +181,12 @@ class Session:
             raise NotSent("the server hung up before the mail")
         try:
             transport.set_write_buffer_limits(high=0)
-            protocol.write(content)
             seconds = self._timing.answer + len(content) / SLOWEST_BYTES_PER_SECOND
             async with asyncio.timeout(seconds):
-                await protocol._drain_helper()
+                # In pieces, since TLS takes whatever it is given at once.
+                for start in range(0, len(content), PIECE_BYTES):
+                    protocol.write(content[start : start + PIECE_BYTES])
+                    await protocol._drain_helper()
             if transport.is_closing():
                 raise ConnectionResetError
         except (SMTPException, OSError) as error:
