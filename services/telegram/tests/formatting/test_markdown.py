@@ -6,14 +6,30 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.emulators.telegram.texts import accept_text
 
 from telegram_service.formatting.document import VERBATIM, Kind, Style
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import MAX_ENTITIES, MAX_UNITS, TelegramMessage, to_messages, units
+from telegram_service.messenger.bot_api import _entities
 
-CORPUS = Path(__file__).with_name("corpus.md")
+CORPUS = Path(__file__).with_name("corpus")
+"""A file for each feature of Markdown, with many short texts; in ``answers.md`` and ``mixed.md``, several
+features meet."""
+
+
+def examples() -> dict[str, str]:
+    """The texts of the corpus by feature and number."""
+    return {
+        f"{path.stem}-{number}": text
+        for path in sorted(CORPUS.glob("*.md"))
+        for number, text in enumerate(path.read_bytes().decode().split("\n=====\n"))
+    }
+
+
+EXAMPLES = examples()
 
 
 def shown(text: str) -> TelegramMessage:
@@ -62,7 +78,9 @@ def everything(messages: list[TelegramMessage]) -> str:
 
 
 def assert_acceptable(message: TelegramMessage) -> None:
-    """By what Telegram documents of texts and entities."""
+    """By what Telegram documents of texts and entities, and by what the emulator takes."""
+    entities = [entity.to_dict() for entity in _entities(message)]
+    assert accept_text(message.text, entities) == (message.text, entities)
     assert message.text == message.text.strip() != ""
     assert units(message.text) <= MAX_UNITS
     assert len(message.entities) <= MAX_ENTITIES
@@ -97,6 +115,7 @@ def assert_acceptable(message: TelegramMessage) -> None:
         ("[loi](https://a.fr/b)", "loi", [("text_link:https://a.fr/b", "loi")]),
         ('[loi](https://a.fr "titre")', "loi (titre)", [("text_link:https://a.fr", "loi")]),
         ("[loi](/local)", "loi (/local)", []),
+        ("[](https://a.fr)", "https://a.fr", [("text_link:https://a.fr", "https://a.fr")]),
         ("[`x`](https://a.fr)", "x", [("text_link:https://a.fr", "x")]),
         ("**gras `code` gras**", "gras code gras", [("bold", "gras "), ("code", "code"), ("bold", " gras")]),
         ("<think>Hm</think> vector<int> &amp;", "<think>Hm</think> vector<int> &amp;", []),
@@ -114,14 +133,39 @@ def test_markdown_is_shown_as_it_is_meant(markdown: str, text: str, entities: li
     assert looks(message) == [(kind, text if part == "*" else part) for kind, part in entities]
 
 
-def test_every_example_of_the_corpus_arrives_whole() -> None:
-    examples = CORPUS.read_text().split("\n=====\n")
-    assert len(examples) > 30
-    for example in examples:
-        messages = to_messages(read_markdown(example))
-        for message in messages:
-            assert_acceptable(message)
-        assert is_within(letters(example), letters(everything(messages))), example
+def assert_whole(text: str, messages: list[TelegramMessage]) -> None:
+    """Every word of a text arrives, in order, in messages that Telegram takes."""
+    for message in messages:
+        assert_acceptable(message)
+    assert is_within(letters(text.replace("\0", "")), letters(everything(messages)))
+
+
+@pytest.mark.parametrize("which", EXAMPLES)
+def test_every_example_of_the_corpus_arrives_whole(which: str) -> None:
+    example = EXAMPLES[which]
+    assert_whole(example, to_messages(read_markdown(example)))
+
+
+@pytest.mark.parametrize("which", EXAMPLES)
+def test_every_example_arrives_whole_as_far_as_it_is_written(which: str) -> None:
+    """As it is shown while the model writes it: with an end in the middle of anything."""
+    example = EXAMPLES[which]
+    for end in range(1, len(example), 1 + len(example) // 12):
+        assert_whole(example[:end], to_messages(read_markdown(example[:end] + " …")))
+
+
+def test_the_corpus_has_something_of_everything() -> None:
+    assert len(EXAMPLES) >= 250
+    features = {name.partition("-")[0] for name in EXAMPLES}
+    assert {"emphasis", "code", "lists", "tables", "links", "html", "quotes", "headings"} <= features
+
+
+@given(st.lists(st.sampled_from(sorted(EXAMPLES)), max_size=12))
+@settings(max_examples=50)
+def test_examples_after_each_other_arrive_whole(names: list[str]) -> None:
+    """Long answers, in which what one text leaves open meets the next."""
+    text = "\n\n".join(EXAMPLES[name] for name in names)
+    assert_whole(text, to_messages(read_markdown(text)))
 
 
 WORDS = st.sampled_from(
@@ -176,18 +220,12 @@ model_like = st.lists(st.one_of(WORDS, MARKS, BREAKS), max_size=80).map("".join)
 
 @given(model_like)
 def test_whatever_a_model_writes_no_word_is_lost(text: str) -> None:
-    messages = to_messages(read_markdown(text))
-    for message in messages:
-        assert_acceptable(message)
-    assert is_within(letters(text), letters(everything(messages)))
+    assert_whole(text, to_messages(read_markdown(text)))
 
 
 @given(st.text(max_size=300))
 def test_any_text_arrives(text: str) -> None:
-    messages = to_messages(read_markdown(text))
-    for message in messages:
-        assert_acceptable(message)
-    assert is_within(letters(text.replace("\0", "")), letters(everything(messages)))
+    assert_whole(text, to_messages(read_markdown(text)))
 
 
 @given(model_like, st.integers(2, 60), st.integers(1, 5))

@@ -128,6 +128,7 @@ def _inline(tokens: Iterable[Token]) -> list[Run]:
     runs: list[Run] = []
     styles: list[Style] = []
     endings: list[str] = []
+    begun = 0
     for token in tokens:
         if token.type in _OPENING:
             styles.append(Style(_OPENING[token.type]))
@@ -135,8 +136,13 @@ def _inline(tokens: Iterable[Token]) -> list[Run]:
             address = str(token.attrs.get("href", ""))
             endings.append("" if token.info == "auto" else _written_out(token, address))
             styles.append(Style(Kind.LINK, address))
+            begun = len(runs)
         elif token.type in _CLOSING:
-            if styles.pop().kind is Kind.LINK:
+            style = styles.pop()
+            if style.kind is Kind.LINK:
+                if len(runs) == begun and _is_taken(style.argument):
+                    # A link without a text is shown by its address.
+                    runs.append(_within([*styles, style], Run(style.argument)))
                 runs.append(_within(styles, Run(endings.pop())))
         else:
             runs += [_within(styles, run) for run in _leaf(token, inside_link=bool(endings))]
