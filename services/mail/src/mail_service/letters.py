@@ -58,7 +58,9 @@ class Remark(StrEnum):
     """S/MIME or PGP: not for us to read."""
     SIGNED = "signed"
     CALENDAR = "calendar"
-    """An invitation."""
+    """An invitation, or an answer to one."""
+    CALENDAR_REPLY = "calendar_reply"
+    """An answer to an invitation (RFC 5546, 3.2.3)."""
     REPORT = "report"
     """From a mail server, on delivery or reading (RFC 6522)."""
 

@@ -73,7 +73,9 @@ def automatic(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
         return Ignore(Reason.SUPPRESSED)
     if Remark.REPORT in letter.remarks:
         return Ignore(Reason.REPORT)
-    return Ignore(Reason.AUTO_REPLY) if _has_old_header(letter) else None
+    if Remark.CALENDAR_REPLY in letter.remarks or _has_old_header(letter):
+        return Ignore(Reason.AUTO_REPLY)
+    return None
 
 
 def return_path(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:

@@ -6,6 +6,8 @@ Regular expressions, in which case does not count; each takes only a few steps a
 from __future__ import annotations
 
 PHRASES: dict[str, tuple[float, str]] = {
+    # Every filter must know it: https://spamassassin.apache.org/gtube/
+    "gtube": (100.0, r"XJS\*C4JDBQADN1\.NSBN3\*2IDNEN\*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL\*C\.34X"),
     "click_here": (
         2.0,
         (

@@ -70,6 +70,8 @@ class _Reader:
         else:
             if kind == "text/calendar":
                 self._body.remarks.add(Remark.CALENDAR)
+                if part.parameters.get("method", "").lower() in {"reply", "counter", "declinecounter"}:
+                    self._body.remarks.add(Remark.CALENDAR_REPLY)
             self._attach(part)
 
     def _visit_multipart(self, part: Part) -> None:

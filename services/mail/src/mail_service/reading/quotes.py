@@ -19,13 +19,15 @@ _WROTE = re.compile(
     r"\s{0,2}:\s*$",
     re.IGNORECASE,
 )
-_WROTE_END = re.compile(
-    r"(?:a\s[ée]crit|wrote|schrieb|escribi[óo]|ha\sscritto|schreef|escreveu)\s{0,2}:\s*$", re.IGNORECASE
+_WHEN_OR_WHO = re.compile(r"\d{1,2}\s?[:h.]\s?\d{2}|\b\d{4}\b|@|/\d{2}")
+_TO_ME = re.compile(
+    r"(?:m['’]|nous\s|vous\s|lui\s|leur\s|my\s\w{1,20}\s)(?:a\s[ée]crit|wrote)", re.IGNORECASE
 )
 _WROTE_START = re.compile(r"^(?:le|on|am|el|il|op|em)\s", re.IGNORECASE)
 _RULE = re.compile(
     r"^[-_*\s]{2,}(?:message\s(?:d['’]origine|original|transf[ée]r[ée]|initial)|original\smessage"
-    r"|forwarded\smessage|e-?mail\s(?:d['’]origine|original)|urspr[üu]ngliche\snachricht|mensaje\soriginal"
+    r"|forwarded\smessage"
+    r"|(?:e-?)?mail\s(?:d['’]origine|original)|urspr[üu]ngliche\snachricht|mensaje\soriginal"
     r"|d[ée]but\sdu\smessage\s(?:transf[ée]r[ée]|r[ée]exp[ée]di[ée]))",
     re.IGNORECASE,
 )
@@ -33,15 +35,17 @@ _FORWARD = re.compile(
     r"^(?:d[ée]but du message (?:transf[ée]r[ée]|r[ée]exp[ée]di[ée])|begin forwarded message)\s?:\s*$",
     re.IGNORECASE,
 )
+_LINE = re.compile(r"^[_-]{5,400}$")
 _FROM = re.compile(r"^[*\s]{0,4}(?:de|from|von|exp[ée]diteur)\s?\*?\s?:\*?\s?\S", re.IGNORECASE)
 _FIELD = re.compile(
-    r"^[*\s]{0,4}(?:envoy[ée](?: le)?|sent|date|to|[àa]|cc|objet|subject|destinataires?|pour|gesendet|an|betreff"
-    r"|organi[sz]ation|reply-to|r[ée]pondre [àa])\s?\*?\s?:",
+    r"^[*\s]{0,4}(?:envoy[ée](?: le)?|sent|date|to|[àa]|cc|objet|subject|destinataires?|pour|an|betreff"
+    r"|gesendet|organi[sz]ation|reply-to|r[ée]pondre [àa])\s?\*?\s?:",
     re.IGNORECASE,
 )
 _DEVICE = re.compile(
-    r"^(?:envoy[ée]e?\s(?:depuis|de|[àa] partir d|via)\b.{1,100}|sent\s(?:from|via|with)\s.{1,80}"
-    r"|(?:obtenir|get|t[ée]l[ée]charge[rz])\soutlook\s(?:pour|for)\s.{1,60}|provenance\s?:\s?courrier.{0,60}"
+    r"^(?:envoy[ée]e?\s(?:depuis|de|via|[àa] partir (?:de|du|d['’]))\s?.{1,100}"
+    r"|sent\s(?:from|via|with)\s.{1,80}|(?:obtenir|get|t[ée]l[ée]charge[rz])\soutlook\s(?:pour|for)\s.{1,60}"
+    r"|provenance\s?:\s?courrier.{0,60}"
     r"|sent from outlook.{0,60}|von meinem .{1,60}gesendet\.?)$",
     re.IGNORECASE,
 )
@@ -91,17 +95,24 @@ def _begins_quote(lines: Sequence[str], index: int) -> bool:
     line = lines[index][:LONGEST_LINE].strip()
     if not line:
         return False
-    if _RULE.match(line) or _FORWARD.match(line) or _WROTE.match(line):
+    if _RULE.match(line) or _FORWARD.match(line) or _says_who_wrote(line):
         return True
-    following = [each[:LONGEST_LINE].strip() for each in lines[index + 1 : index + 4]]
+    following = [each[:LONGEST_LINE].strip() for each in lines[index + 1 : index + 5]]
     # Mailers break the head of a quotation into two or three lines.
     if _WROTE_START.match(line):
         for count in (1, 2):
             joined = " ".join([line, *following[:count]])[:LONGEST_LINE]
-            if _WROTE_END.search(joined) and _WROTE.match(joined) and "?" not in line:
+            if _says_who_wrote(joined) and "?" not in line:
                 return True
-    is_head = _FROM.match(line) and sum(bool(_FIELD.match(each)) for each in following) >= 2
-    return bool(is_head)
+    if _LINE.match(line) and following:
+        # Outlook draws one above its head.
+        line, following = following[0], following[1:]
+    return bool(_FROM.match(line)) and sum(bool(_FIELD.match(each)) for each in following) >= 2
+
+
+def _says_who_wrote(line: str) -> bool:
+    """A date or an address belongs to it: *mon chef m'a écrit :* is a sentence of the sender's own."""
+    return bool(_WROTE.match(line) and _WHEN_OR_WHO.search(line) and not _TO_ME.search(line))
 
 
 def _interleaved(new: Sequence[str], old: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,0 +1,86 @@
+"""Mails that nobody should send, through the whole service: none crashes it, none is lost, each ends in the
+state that the table says, the readable ones are answered, and nobody else hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+from email.policy import default
+
+from hostile import ANSWERED, hostile
+from mail_servers import Dovecot
+from running_service import PostOffice, RunningService
+from scripted_core import scripted_core
+from sqlalchemy import select
+
+from mail_service.storage.tables import journal
+from servicekit.journal.records import PENDING, EntryState
+
+ONLY_HEADERS = {
+    *(
+        "from",
+        "to",
+        "subject",
+        "date",
+        "message-id",
+        "in-reply-to",
+        "references",
+        "mime-version",
+        "content-type",
+    ),
+    *(
+        "auto-submitted",
+        "x-auto-response-suppress",
+        "content-language",
+        "return-path",
+        "delivered-to",
+        "received",
+    ),
+}
+
+
+async def test_each_ends_in_its_state(post_office: PostOffice, dovecot: Dovecot) -> None:
+    mails = hostile()
+    assert len(mails) >= 200
+    dovecot.put(post_office.address, [mail.raw(post_office.address) for mail in mails])
+    before = mailboxes(dovecot)
+    plenty = {"MAX_EMAILS_PER_HOUR": "100000", "MAX_SHARED_EMAILS_PER_HOUR": "100000"}
+    async with scripted_core() as core, post_office.service(core.url, **plenty) as running:
+        await post_office.until(lambda: len(dovecot.flags(post_office.address)) >= len(mails))
+        states = await states_in_order(running, len(mails))
+        written_to = await asyncio.to_thread(lambda: mailboxes(dovecot) - before)
+    assert [
+        f"{mail.name}: {state}" for mail, state in zip(mails, states, strict=True) if state != mail.state
+    ] == []
+    answered = {mail.sender for mail in mails if mail.state == ANSWERED}
+    assert written_to == answered
+    for sender in sorted(answered):
+        (raw,) = dovecot.mails(sender)
+        answer = email.message_from_bytes(raw, policy=default)
+        assert {name.lower() for name in answer} <= ONLY_HEADERS
+        assert [address.addr_spec for address in answer["To"].addresses] == [sender]
+
+
+async def states_in_order(running: RunningService, count: int) -> list[str]:
+    """What the operator sees of each mail, once nothing waits."""
+    statement = select(journal.entries.c.state, journal.entries.c.reason).order_by(journal.entries.c.id)
+    while True:
+        async with running.service.records.database.reading() as connection:
+            rows = (await connection.execute(statement)).all()
+        if len(rows) >= count and not {EntryState(state) for state, _ in rows} & set(PENDING):
+            break
+        # The journal tells nobody outside the service.
+        await asyncio.sleep(0.1)
+    return [
+        "dead" if EntryState(state) is EntryState.DEAD else str(reason).partition(":")[0]
+        for state, reason in rows
+    ]
+
+
+def mailboxes(dovecot: Dovecot) -> set[str]:
+    """Everybody who has a mail."""
+    folders = dovecot.maildir("x@people.test").parent.parent
+    found = (path for path in folders.glob("*/*/new/*"))
+    return {f"{path.parts[-3]}@{path.parts[-4]}" for path in found} | {
+        f"{path.parts[-3]}@{path.parts[-4]}" for path in folders.glob("*/*/cur/*")
+    }
