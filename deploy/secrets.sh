@@ -42,6 +42,7 @@ for service in ai-core telegram mail; do
 done
 fresh postgres/superuser_password
 fresh redis/password
+same postgres/superuser_password backup/postgres_password
 for service in ai-core telegram mail exporters; do same redis/password "$service/redis_password"; done
 same postgres/superuser_password exporters/postgres_password
 for service in telegram mail; do
@@ -60,5 +61,9 @@ given mail/smtp_password SMTP_PASSWORD
 given ai-core/huggingface_token HUGGINGFACE_TOKEN
 
 # The containers run as this user. Root can give the files away; anybody else runs the containers as themselves.
-if [ "$(id -u)" = 0 ]; then chown -R "$owner:$owner" "$secrets"; fi
+if [ "$(id -u)" = 0 ]; then
+    chown -R "$owner:$owner" "$secrets"
+    # PostgreSQL's image becomes a user of its own before it reads them.
+    chown -R "${POSTGRES_UID:-999}:${POSTGRES_UID:-999}" "$secrets/postgres"
+fi
 echo "$made secrets made in $secrets"

@@ -13,6 +13,6 @@ awk '/^llama-cpp-python==/ { ours = 1 } { print > (ours ? "/tmp/llama.txt" : "/t
     "$root/wheels/llama.txt"
 /opt/llama/bin/pip install --require-hashes --no-deps -r /tmp/tools.txt
 CMAKE_ARGS="-DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$root/tools/llama_cpp_build.cmake \
--DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON" PATH=/opt/llama/bin:$PATH \
+-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DGGML_BACKEND_DIR=llama_cpp/lib" PATH=/opt/llama/bin:$PATH \
     /opt/llama/bin/pip wheel --no-deps --no-build-isolation --no-binary :all: --require-hashes \
     -r /tmp/llama.txt -w "$root/wheels"

@@ -3,7 +3,8 @@
 set -eu
 for service in ai-core telegram mail; do
     role=$(printf '%s' "$service" | tr -d -)
-    psql -v ON_ERROR_STOP=1 -v role="$role" -v password="$(cat "/run/secrets/${service}_password")" \
+    password=$(cat "/run/secrets/${service}_password")
+    psql -v ON_ERROR_STOP=1 -v role="$role" -v password="$password" \
         --username "$POSTGRES_USER" --dbname postgres <<'SQL'
 CREATE ROLE :"role" LOGIN PASSWORD :'password';
 CREATE DATABASE :"role" OWNER :"role";

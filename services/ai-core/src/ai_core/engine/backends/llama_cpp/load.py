@@ -10,7 +10,7 @@ from ai_core.engine.backends.embedding_port import Pooling
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
 from ai_core.engine.backends.llama_cpp.context import MAX_SEQUENCE_IDS, Context, ContextSettings, KvType
 from ai_core.engine.backends.llama_cpp.embedder import LlamaCppEmbedder
-from ai_core.engine.backends.llama_cpp.kernels import HEAD_WIDTH_STEP, load_kernels
+from ai_core.engine.backends.llama_cpp.kernels import HEAD_WIDTH_STEP, load_kernels, load_processor_code
 from ai_core.engine.backends.llama_cpp.kind import Embedding, kind_of
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model, ModelError
@@ -36,6 +36,7 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded |
         CannotLoad: the file or the configuration cannot be served.
     """
     forward_llama_logs(config.log_level)
+    load_processor_code()
     kernels = config.kernels == "auto" and load_kernels()
     try:
         model = Model(Path(config.model_path), on_progress)

@@ -1,0 +1,7 @@
+#!/bin/sh
+# docker compose, whichever of its two generations this machine has, in the folder of the suite.
+cd "$(dirname "$0")/.." || exit 1
+if docker compose version > /dev/null 2>&1; then exec docker compose "$@"; fi
+if command -v docker-compose > /dev/null 2>&1; then exec docker-compose "$@"; fi
+echo "Docker's compose is missing: deploy/install.sh installs it, or see https://docs.docker.com/compose/install/" >&2
+exit 1
