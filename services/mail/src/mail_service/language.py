@@ -1,7 +1,7 @@
 """In which language a mail is answered. Pure.
 
-Two languages are told apart by their commonest words; French is the suite's first language, so it is the
-answer where nothing tells.
+Two languages are told apart by their commonest words and by accents; French is the suite's first language,
+so it is the answer where nothing tells.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _COMMON_WORDS = {
 }
 _COMMON = {language: frozenset(words.split()) for language, words in _COMMON_WORDS.items()}
 _WORD = re.compile(r"[^\W\d_]+(?:['’](?:m|s|t|re|ve|ll|d)\b)?")
+_ACCENTS = frozenset("éèêëàâçîïôùûœ")
+"""English has few words with one."""
 _READ_CHARACTERS = 20_000
 
 
@@ -38,6 +40,7 @@ def language_of(*texts: str) -> Language:
     for text in texts:
         words = [word.lower().replace("’", "'") for word in _WORD.findall(text[:_READ_CHARACTERS])]
         french, english = (sum(word in _COMMON[one] for word in words) for one in Language)
+        french += sum(not _ACCENTS.isdisjoint(word) for word in words)
         if french != english:
             return Language.ENGLISH if english > french else Language.FRENCH
     return Language.FRENCH

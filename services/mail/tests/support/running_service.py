@@ -8,19 +8,23 @@ import smtplib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from certificates import Certificates
 from mail_servers import PASSWORD, Dovecot, Postfix, somebody
 from servers import HOST, PATIENCE
+from sqlalchemy import func, select
 
 from mail_service.app import Service, at_work, migrate, open_service
 from mail_service.config import Settings
+from mail_service.storage.tables import metadata
+from mail_service.storage.ways import Passed
 from mail_service.web import create_web
 from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime
@@ -68,6 +72,14 @@ class PostOffice:
             **more,
         }
         return {name: str(value) for name, value in values.items()}
+
+    def another(self) -> PostOffice:
+        """A second mailbox, with a service and a database of its own."""
+        return replace(
+            self,
+            address=somebody("example.test"),
+            database_url=self.database_url.replace("mail.db", "other.db"),
+        )
 
     def send(self, mail: EmailMessage | bytes, sender: str, *recipients: str) -> None:
         """By SMTP, as another server would."""
@@ -118,6 +130,43 @@ class RunningService:
 
     service: Service
     url: str
+
+    async def get(self, path: str, key: str | None = ADMIN_KEY) -> httpx.Response:
+        """Through the door."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.get(self.url + path, headers={"x-api-key": key} if key else {})
+
+    async def post(self, path: str, body: object = None, key: str | None = ADMIN_KEY) -> httpx.Response:
+        """Through the door."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.post(self.url + path, json=body, headers={"x-api-key": key} if key else {})
+
+    async def arrived(self, count: int) -> None:
+        """So many mails have been taken in."""
+        entries = metadata.tables["letters"]
+        incoming = select(func.count()).select_from(entries).where(~entries.c.outgoing)
+
+        async def number() -> int:
+            async with self.service.records.database.reading() as connection:
+                found: int = (await connection.execute(incoming)).scalar_one()
+                return found
+
+        async with asyncio.timeout(PATIENCE):
+            while await number() < count:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.02)
+
+    async def until_waiting(self, count: int, reason: str = "held: hourly_limit") -> None:
+        """So many mails wait for this reason."""
+        async with asyncio.timeout(PATIENCE):
+            while await self._waiting(reason) < count:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.02)
+
+    async def _waiting(self, reason: str) -> int:
+        return [one["reason"] for one in await self.service.office.queue()].count(reason)
+
+    async def way(self, entry_id: int) -> list[Passed]:
+        """What was done with a mail."""
+        return await self.service.records.ways.of(entry_id)
 
     async def settled(self) -> None:
         """Nothing waits."""

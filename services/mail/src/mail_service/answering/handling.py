@@ -98,8 +98,8 @@ class Handler:
         return await self._deliver(lane, entry)
 
     async def _answer(self, lane: HeldLane, entry: Entry, incoming: CameIn | Notice) -> Later | bool | None:
-        """None: the whole answer is stored; a bool: the entry is closed, and that is what ``_one`` "
-        "returns."""
+        """None: the whole answer is stored; a bool: the entry is closed, and that is what ``_one``
+        returns."""
         try:
             if isinstance(incoming, Notice):
                 outgoing = self._tools.answerer.replier.notify(entry, incoming)

@@ -1,5 +1,4 @@
-"""From what is to be said to what is to be done: the answer's bytes, its copy, and the mark on the "
-"original."""
+"""From what is to be said to what is to be done: the answer's bytes, its copy, the mark on the original."""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""People have what is kept of them, and delete it; by mail only where it is proven that it is they."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mail_servers import somebody
+from running_service import PostOffice, question
+from scripted_core import scripted_core
+from sqlalchemy import select
+
+from mail_service.storage.tables import metadata
+
+
+async def test_export_then_delete_by_mail(post_office: PostOffice) -> None:
+    anne, bob = somebody(), somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address, "Mon salaire est de 2 000 euros."), anne)
+        post_office.send(question(bob, post_office.address, "Et le mien ?"), bob)
+        await post_office.answers(anne)
+        await post_office.answers(bob)
+        post_office.send(question(anne, post_office.address, "Merci.", Subject="EXPORTER MES DONNÉES"), anne)
+        _, exported = await post_office.answers(anne, 2)
+        (file,) = exported.iter_attachments()
+        document = json.loads(file.get_content())
+        assert [mail["direction"] for mail in document["mails"]][:2] == ["to us", "from us"]
+        assert "2 000 euros" in document["mails"][0]["text"]
+        assert bob not in file.get_content().decode()
+        post_office.send(question(anne, post_office.address, "Merci.", Subject="SUPPRIMER MES DONNÉES"), anne)
+        *_, told = await post_office.answers(anne, 3)
+        await running.settled()
+        assert "effacé" in told.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+        records = running.service.records
+        assert json.loads(await records.keeper.export(anne))["mails"] == []
+        person, entries = records.names.person(anne), metadata.tables["entries"]
+        async with records.database.reading() as connection:
+            assert len((await connection.execute(select(entries))).all()) == 1
+            for table in metadata.tables.values():
+                for row in await connection.execute(table.select()):
+                    assert person not in row
+        assert len(json.loads(await records.keeper.export(bob))["mails"]) == 2
+
+
+@pytest.mark.parametrize("subject", ["EXPORT MY DATA", "DELETE MY DATA"])
+async def test_nobody_gets_or_deletes_the_data_of_others(post_office: PostOffice, subject: str) -> None:
+    anne = somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address), anne)
+        await post_office.answers(anne)
+        forged = question(anne, post_office.address, "Please do.", Subject=subject, Authentication_Results="")
+        post_office.send(forged, somebody())
+        _, answer = await post_office.answers(anne, 2)
+        await running.settled()
+        assert list(answer.iter_attachments()) == []
+        assert len(json.loads(await running.service.records.keeper.export(anne))["mails"]) >= 2
+    assert len(core.asked) == 1
+
+
+async def test_the_operator_deletes_too(post_office: PostOffice) -> None:
+    anne = somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address), anne)
+        await post_office.answers(anne)
+        await running.settled()
+        exported = await running.post("/admin/export", {"address": anne.upper()})
+        assert len(exported.json()["mails"]) == 2
+        assert (await running.post("/admin/forget", {"address": anne})).json() == {"deleted": 2}
+        assert (await running.post("/admin/export", {"address": anne})).json()["mails"] == []
