@@ -111,6 +111,7 @@ def assert_acceptable(message: TelegramMessage) -> None:
         ("```python\nx = 1\n  y\n```", "x = 1\n  y", [("pre:python", "x = 1\n  y")]),
         ("> cité\n> encore", "cité\nencore", [("blockquote", "cité\nencore")]),
         ("- un\n- deux\n  1. trois", "• un\n• deux\n  1. trois", []),
+        ("a\r\n\r\n- b\r- c\r\n", "a\n\n• b\n• c", []),
         ("3. un\n4. deux", "3. un\n4. deux", []),
         ("[loi](https://a.fr/b)", "loi", [("text_link:https://a.fr/b", "loi")]),
         ('[loi](https://a.fr "titre")', "loi (titre)", [("text_link:https://a.fr", "loi")]),
