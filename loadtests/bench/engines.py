@@ -31,7 +31,7 @@ LOADS = {
     PEER: ("shared", "unlike", "mixed", "alone"),
     CONVERTED: ("unlike", "alone"),
 }
-CHUNKS = (32, 64, 96, 128, 256)
+CHUNKS = (16, 32, 64, 128, 256)
 
 Start = Callable[[], AbstractContextManager[Server]]
 Measured = dict[str, dict[str, Figures]]

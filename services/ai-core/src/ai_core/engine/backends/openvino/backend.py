@@ -25,7 +25,7 @@ from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.openvino.adapters import OpenVinoAdapters
 from ai_core.engine.backends.openvino.choosing import Chooser, is_plain_greedy
 from ai_core.engine.backends.openvino.held import BLOCK, HeldPrefixes
-from ai_core.engine.backends.openvino.marking import InputIds, cut, marked, plain
+from ai_core.engine.backends.openvino.marking import FreshMarks, InputIds, cut, marked, plain
 from ai_core.engine.backends.openvino.nodes import Floats, conducted
 from ai_core.engine.backends.openvino.rows import Positions, Segment, Unreadable, read_batch
 from ai_core.engine.backends.openvino.running import Running
@@ -33,7 +33,7 @@ from ai_core.engine.backends.openvino.slices import (
     STEP,
     Sizes,
     Slicing,
-    fills_a_half,
+    fills_a_block,
     is_long,
     next_limit,
     size_beside,
@@ -79,6 +79,7 @@ class OpenVinoBackend:
         self._slicing = slicing
         self._cost = StepCost(even=True)
         self._held = HeldPrefixes(sizes.blocks)
+        self._fresh_marks = FreshMarks(sizes.vocabulary)
         self._sequences: dict[int, Running] = {}
         self._request_ids = itertools.count(1)
         self._segments: list[Segment] = []
@@ -104,14 +105,13 @@ class OpenVinoBackend:
         )
 
     def count(self, prompt: Tokens, namespace: str) -> int:
-        return self._held.count(self._marks(namespace), prompt)
+        return self._held.find(self._place(namespace), prompt).tokens
 
     def submit(self, sequence: Sequence) -> int:
         chooser = None if is_plain_greedy(sequence) else Chooser(sequence, self._ends)
         if sequence.adapter and self.adapters is not None:
             self.adapters.prepare(sequence.adapter)
-        ids = marked(sequence.prompt, self._marks(sequence.namespace), self._sizes.vocabulary)
-        running = Running(sequence, ids, chooser, sequence.priority)
+        running = Running(sequence, chooser, sequence.priority)
         self._sequences[sequence.id] = running
         held = self.count(sequence.prompt, sequence.namespace)
         if not self._slicing.whole and is_long(len(sequence.prompt), held):
@@ -182,7 +182,7 @@ class OpenVinoBackend:
             return
         # One prompt after the other: two that take turns would both be late.
         running = max(waiting, key=lambda one: (one.priority, one.next or 0))
-        if running.next is None:
+        if running.ids is None:
             running.limit = self.count(running.sequence.prompt, running.sequence.namespace)
         done = running.limit or 0
         streams = [one.length for one in alive if one.limit is None]
@@ -194,9 +194,9 @@ class OpenVinoBackend:
 
     def _give(self, running: Running, limit: int | None) -> None:
         """Let the pipeline compute a sequence, or its prompt up to a limit."""
-        ids = running.ids
+        ids = self._ids(running)
         if limit is not None:
-            beyond = fills_a_half(running.limit or 0, limit)
+            beyond = fills_a_block(running.limit or 0, limit)
             ids = cut(ids, limit, self._sizes.vocabulary, beyond=beyond)
             running.beyond = int(beyond)
             if beyond:
@@ -207,6 +207,18 @@ class OpenVinoBackend:
         running.handle = self._running_pipeline.add_request(next(self._request_ids), tensor, config)
         # Whoever was given last comes last in a batch.
         self._sequences[running.id] = self._sequences.pop(running.id)
+
+    def _ids(self, running: Running) -> InputIds:
+        """The prompt with the marks of what is held of it, and one of its own on what comes behind that."""
+        if running.ids is None:
+            sequence = running.sequence
+            found = self._held.find(self._place(sequence.namespace), sequence.prompt)
+            running.marks = found.marks
+            new = -(-found.tokens // BLOCK) * BLOCK
+            if left := max(0, len(sequence.prompt) - new):
+                running.marks[new] = self._fresh_marks.mark(left)
+            running.ids = marked(sequence.prompt, running.marks, self._sizes.vocabulary)
+        return running.ids
 
     def _generation_config(self, sequence: Sequence, limit: int | None) -> genai.GenerationConfig:
         config = genai.GenerationConfig()
@@ -261,7 +273,7 @@ class OpenVinoBackend:
             given = [running for running in self._sequences.values() if running.handle is not None]
             self._segments = read_batch(tokens, positions, given)
 
-    def _marks(self, namespace: str) -> str:
+    def _place(self, namespace: str) -> str:
         return f"{self._epoch}\0{namespace}"
 
     def _forget_all(self) -> None:
@@ -277,7 +289,7 @@ class OpenVinoBackend:
         end = segment.end if running.limit is None else min(segment.end, running.limit)
         if segment.start < len(prompt):
             ready = min(end, len(prompt))
-            self._held.computed(self._marks(running.sequence.namespace), prompt[:ready])
+            self._keep(running, prompt[:ready])
             result.prefix_ready.append((running.id, ready))
         running.next = end
 
@@ -336,8 +348,10 @@ class OpenVinoBackend:
         """Whatever the reason: its computed tokens stay as a cached prefix."""
         del self._sequences[running.id]
         if running.next is not None:
-            computed = running.tokens(0, min(running.next, running.length))
-            self._held.computed(self._marks(running.sequence.namespace), computed)
+            self._keep(running, running.tokens(0, min(running.next, running.length)))
+
+    def _keep(self, running: Running, computed: Tokens) -> None:
+        self._held.computed(self._place(running.sequence.namespace), computed, running.marks)
 
 
 def _load(segments: Iterable[Segment]) -> Load:

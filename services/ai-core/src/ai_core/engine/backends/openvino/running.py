@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ai_core.engine.backends.openvino.choosing import Chooser
-from ai_core.engine.backends.openvino.marking import InputIds
+from ai_core.engine.backends.openvino.marking import InputIds, Mark
 from ai_core.engine.backends.port import Chances, Sequence
 from ai_core.engine.tokens import Tokens
 
@@ -18,11 +18,13 @@ class Running:
     """From submission to the last token. Implements :class:`.rows.Known`."""
 
     sequence: Sequence
-    ids: InputIds
-    """The prompt as OpenVINO gets it."""
     chooser: Chooser | None
     """None: plain greedy; OpenVINO chooses by itself."""
     priority: int
+    ids: InputIds | None = None
+    """The prompt as OpenVINO gets it; None: it was not given any of it yet."""
+    marks: dict[int, Mark] = field(default_factory=dict)
+    """Which of its blocks are marked, by their first token."""
     handle: Any = None
     """OpenVINO's, of the request that is under way; None: the next slice of the prompt waits for its turn."""
     limit: int | None = None

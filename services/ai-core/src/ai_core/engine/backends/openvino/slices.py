@@ -23,7 +23,7 @@ HALF = BLOCK // 2
 """Tokens in the smallest slice."""
 SIZES = (192, 128, 96, 64, 48, BLOCK, HALF)
 """Of slices beside others, in tokens. With its streams, a step of the largest one is within ``STEP``."""
-STRETCH = 2.8
+STRETCH = 2.5
 """What a step may take beside its own streams, of the time of a step without a slice. Steps of 256 tokens
 would take twelve times as long. With less, a long prompt is read more slowly than it has to be: it computes
 the streams' tokens along in each of its steps."""
@@ -95,7 +95,7 @@ def next_limit(prompt: int, done: int, size: int) -> int | None:
     return None if prompt - done <= size else done + size
 
 
-def fills_a_half(done: int, limit: int) -> bool:
+def fills_a_block(done: int, limit: int) -> bool:
     """Whether a slice only fills a block of which the cache has a part: it is found later if a token stands
     behind it."""
     return limit % BLOCK == 0 and limit - done // HALF * HALF < BLOCK
