@@ -17,6 +17,7 @@ from workspace_setup.errors import SetupError
 from workspace_setup.system import (
     AGE,
     ANTIWORD,
+    CHROMIUM,
     CLAMAV,
     DOVECOT,
     NGINX,
@@ -101,6 +102,7 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     CLAMAV: program("clamd"),
     RSPAMD: program("rspamd"),
     SPAMD: program("spamd"),
+    CHROMIUM: program("chromium"),
 }
 
 

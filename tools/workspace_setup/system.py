@@ -38,6 +38,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     CLAMAV,
     RSPAMD,
     SPAMD,
+    CHROMIUM,
 ) = (
     "Python 3.11 or later",
     "Python's venv module",
@@ -56,6 +57,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     "clamd",
     "rspamd",
     "spamd of SpamAssassin",
+    "Chromium",
 )
 # In the order of _DISTRIBUTIONS.
 _DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
@@ -93,6 +95,7 @@ _NAMES = {
     CLAMAV: ("clamav-daemon", "clamd", "clamav", "clamav", "clamav-daemon"),
     RSPAMD: ("rspamd",) * 5,
     SPAMD: ("spamassassin spamd", *("spamassassin",) * 4),
+    CHROMIUM: ("chromium",) * 5,
 }
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     distribution: {what: names[place] for what, names in _NAMES.items()}

@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[5]
 def main() -> int:
     """The exit status: 0 where nothing is wrong in any run."""
     options = _options()
+    # An end in order takes the lanes along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     done = {row["seed"]: row for row in _kept(options.results)}
     seeds = [seed for seed in range(options.first, options.first + options.runs) if seed not in done]
     lanes = max(1, min(options.lanes, len(seeds)))
@@ -39,8 +42,8 @@ def main() -> int:
     for seed in seeds:
         work.put(seed)
     processes = [
-        context.Process(target=perform_all, args=(number, work, results, options.keep), daemon=True)
-        for number in range(lanes)
+        context.Process(target=perform_all, args=(work, results, options.keep), daemon=True)
+        for _ in range(lanes)
     ]
     for process in processes:
         work.put(None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import socket
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +19,15 @@ from telegram_chaos.run import Outcome, environ_of, perform
 from telegram_service import app
 from telegram_service.config import Settings
 
-FIRST_PORT = 20_100
 
-
-def perform_all(number: int, work: Any, results: Any, keep: Path) -> None:
+def perform_all(work: Any, results: Any, keep: Path) -> None:
     """Perform runs until there are no more."""
+    parent, port = os.getppid(), _free_port()
     base = Path(tempfile.mkdtemp(prefix="neo-chaos-"))
     servers, zygote = Servers(base, _prepare), Zygote()
     try:
-        while (seed := work.get()) is not None:
-            results.put(asdict(_one(seed, servers, zygote, base / f"{seed}", FIRST_PORT + number, keep)))
+        while (seed := work.get()) is not None and os.getppid() == parent:
+            results.put(asdict(_one(seed, servers, zygote, base / f"{seed}", port, keep)))
     finally:
         zygote.close()
         servers.close()
@@ -43,6 +44,18 @@ def _one(seed: int, servers: Servers, zygote: Zygote, folder: Path, port: int, k
         shutil.copytree(folder, keep / f"{seed}", dirs_exist_ok=True)
     shutil.rmtree(folder)
     return outcome
+
+
+def _free_port() -> int:
+    """Below the ephemeral range, where no outgoing connection can take it; another for each process."""
+    for port in range(10_000 + os.getpid() * 7 % 10_000, 32_000):
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise AssertionError("no free port")
 
 
 def _prepare(address: str, folder: Path) -> None:

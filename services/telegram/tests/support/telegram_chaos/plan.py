@@ -166,6 +166,8 @@ def _outages(random: Random, *, postgres: bool, redis: bool) -> tuple[Outage, ..
     for what, hows in ways.items():
         if random.random() < shares[what] and hows:
             at, seconds = random.uniform(0, SPEAKING_SECONDS), random.uniform(1.0, 6.0)
+            # One that is paused is waited for at first.
+            seconds *= 2.0 if postgres and what == "database" else 1.0
             outages.append(Outage(what, random.choice(hows), at, seconds))  # type: ignore[arg-type]
     return tuple(outages)
 

@@ -34,7 +34,7 @@ from telegram_service.storage.tables import journal as tables
 
 SECRET = "the secret of the chaos"
 FIRST_PERSON = 101
-PATIENCE = 400.0
+PATIENCE = 600.0
 """Seconds of a run after which nobody waits for quiet any longer."""
 LONG_QUESTION = 4_050
 
