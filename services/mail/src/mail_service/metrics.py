@@ -37,6 +37,14 @@ class Metrics:
         self._age = Gauge(
             "neo_mail_queue_age_seconds", "How long the oldest of them has waited.", registry=self.registry
         )
+        self._outbox = Gauge(
+            "neo_mail_outbox_length", "Answers that are still to be sent.", registry=self.registry
+        )
+        self._outbox_age = Gauge(
+            "neo_mail_outbox_age_seconds",
+            "How long ago the oldest mail came whose answer is to be sent.",
+            registry=self.registry,
+        )
         self._dead = Gauge("neo_mail_dead_letters", "Mails that were given up.", registry=self.registry)
         self._unknown = Gauge(
             "neo_mail_unknown_sends",
@@ -72,7 +80,9 @@ class Metrics:
     async def _look(self) -> None:
         backlog, now = await self._ledger.backlog(), self._clock()
         self._queue.set(backlog.pending)
-        self._age.set((now - backlog.oldest).total_seconds() if backlog.oldest is not None else 0)
+        self._age.set(_age(now, backlog.oldest))
+        self._outbox.set(backlog.unsent_parts)
+        self._outbox_age.set(_age(now, backlog.oldest_unsent))
         self._dead.set(backlog.dead)
         self._unknown.set(backlog.unknown_parts)
         self._repeated.set(backlog.repeated_parts)
@@ -80,3 +90,7 @@ class Metrics:
         good = sum(number for (step, _), number in counts.items() if step in {Step.SENT, Step.DRAFTED})
         bad = sum(number for (step, _), number in counts.items() if step in {Step.DEAD, Step.UNKNOWN})
         self._success.set(good / (good + bad) if good + bad else 1.0)
+
+
+def _age(now: datetime, moment: datetime | None) -> float:
+    return 0.0 if moment is None else max(0.0, (now - moment).total_seconds())
