@@ -37,8 +37,9 @@ from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.files import Files
-from telegram_service.answering.handling import Handler, Policy, Tools
+from telegram_service.answering.handling import Handler
 from telegram_service.answering.performing import Performer
+from telegram_service.answering.tools import Policy, Tools
 from telegram_service.answering.writing import Writer
 from telegram_service.config import Settings
 from telegram_service.dialogue.decide import House

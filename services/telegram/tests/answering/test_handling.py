@@ -26,8 +26,9 @@ from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.files import Files
-from telegram_service.answering.handling import MOST_ATTEMPTS, Handler, Policy, Tools
+from telegram_service.answering.handling import MOST_ATTEMPTS, Handler
 from telegram_service.answering.performing import Performer
+from telegram_service.answering.tools import Policy, Tools
 from telegram_service.answering.writing import Writer
 from telegram_service.dialogue.decide import House
 from telegram_service.dialogue.incoming import Language
@@ -296,10 +297,11 @@ async def test_an_ai_core_that_is_away_is_waited_for_and_then_apologised_for(
         assert (await bot.ledger.backlog()).pending == 1
         bot.clock.skipped += timedelta(minutes=2)
         await bot.work()
-        assert bot.shown() == []
+        assert bot.shown() == [french(Phrase.TAKES_LONGER)]
         bot.clock.skipped += timedelta(minutes=4)
         await bot.work()
-        assert bot.shown() == [french(Phrase.APOLOGY)]
+        (message,) = bot.server.world.from_bot(ANNE)
+        assert message.versions == [french(Phrase.TAKES_LONGER), french(Phrase.APOLOGY)]
     assert (await bot.ledger.backlog()).pending == 0
     assert [turn.question for _, turn in await bot.conversations.recent("42", 9)] == ["un"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from servicekit.ai_core.client import AiCore
-from servicekit.ai_core.requests import Answer, ChatRequest
+from servicekit.ai_core.errors import Unreachable
+from servicekit.ai_core.requests import Answer, ChatRequest, Delta
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry, Part, PartState
 from telegram_service.answering.delivering import Deliverer
@@ -24,6 +25,8 @@ STOP = "stop"
 TYPING_SECONDS = 4.5
 SHOW_SECONDS = 0.5
 """So often it is asked whether what there is may be shown: asking is a call to Redis."""
+GRACE_SECONDS = 5.0
+"""For the AI core to say itself that it takes too long."""
 LOOK_SECONDS = 1.0
 """So often it is looked whether the answer shall end, at least."""
 MORE_TO_COME = " …"
@@ -63,45 +66,71 @@ class Writer:
         self._on_first_text = on_first_text
 
     async def write(
-        self, lane: HeldLane, entry: Entry, place: Place, request: ChatRequest, *, shown: bool
+        self,
+        lane: HeldLane,
+        entry: Entry,
+        place: Place,
+        request: ChatRequest,
+        *,
+        shown: bool,
+        patience: float | None = None,
     ) -> Written:
         """The answer to a request.
 
         Args:
             shown: while it is written, as the entry's first part; else only when it is complete.
+            patience: seconds that it may take; None: as long as it likes.
 
         Raises:
             AiCoreError: as ``AiCore.chat``.
             LaneLost, StorageUnavailable: as the journal.
         """
         page = _Page(lane, place, await lane.open_part(entry)) if shown else None
+        try:
+            async with asyncio.timeout(None if patience is None else patience + GRACE_SECONDS):
+                stream = self._ai_core.chat(request, patience=patience)
+                async with self._typing(place), aclosing(stream):
+                    return await self._follow(stream, lane, entry, request, page)
+        except TimeoutError:
+            raise Unreachable("the AI core takes longer than it was told to") from None
+
+    async def note(self, lane: HeldLane, entry: Entry, place: Place, outgoing: Outgoing) -> None:
+        """Show something where the answer will be, if Telegram takes a call just now."""
+        if await self._deliverer.may_edit(place.chat_id):
+            await self._show(_Page(lane, place, await lane.open_part(entry)), outgoing)
+
+    async def _follow(
+        self,
+        stream: AsyncGenerator[Delta | Answer],
+        lane: HeldLane,
+        entry: Entry,
+        request: ChatRequest,
+        page: _Page | None,
+    ) -> Written:
         text, looked_at, shown_at = "", self._clock(), float("-inf")
-        async with self._typing(place), aclosing(self._ai_core.chat(request)) as stream:
-            async for item in stream:
-                if isinstance(item, Answer):
-                    tokens = item.usage.prompt_tokens + item.usage.completion_tokens
-                    return Written(item.response, item.model, stopped=False, tokens=tokens)
-                text += item.text
-                now = self._clock()
-                show = False
-                if page is not None and now - shown_at >= SHOW_SECONDS:
-                    show, shown_at = await self._deliverer.may_edit(place.chat_id), now
-                if not show and now - looked_at < LOOK_SECONDS:
-                    continue
-                looked_at = now
-                if await lane.renew() == STOP:
-                    await lane.heard()
-                    return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
-                if show and page is not None:
-                    await self._show(page, text)
-                    if page.part.state is PartState.STREAMING:
-                        self._on_first_text(entry)
+        async for item in stream:
+            if isinstance(item, Answer):
+                tokens = item.usage.prompt_tokens + item.usage.completion_tokens
+                return Written(item.response, item.model, stopped=False, tokens=tokens)
+            text += item.text
+            now = self._clock()
+            show = False
+            if page is not None and now - shown_at >= SHOW_SECONDS:
+                show, shown_at = await self._deliverer.may_edit(page.place.chat_id), now
+            if not show and now - looked_at < LOOK_SECONDS:
+                continue
+            looked_at = now
+            if await lane.renew() == STOP:
+                await lane.heard()
+                return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
+            if show and page is not None:
+                await self._show(page, Outgoing(to_messages(read_markdown(text + MORE_TO_COME))[0]))
+                if page.part.state is PartState.STREAMING:
+                    self._on_first_text(entry)
         raise AssertionError("the client ends with an answer or an error")
 
-    async def _show(self, page: _Page, text: str) -> None:
+    async def _show(self, page: _Page, outgoing: Outgoing) -> None:
         """What there is by now. Whatever goes wrong here, the complete answer comes later."""
-        messages = to_messages(read_markdown(text + MORE_TO_COME))
-        outgoing = Outgoing(messages[0])
         try:
             if page.part.state is PartState.STREAMING:
                 await self._messenger.edit(page.place, int(page.part.external_id), outgoing)

@@ -34,6 +34,7 @@ class Phrase(StrEnum):
     TOO_MANY = "too_many"
     USED_UP = "used_up"
     PLEASE_WAIT = "please_wait"
+    TAKES_LONGER = "takes_longer"
     APOLOGY = "apology"
     TOO_LONG = "too_long"
     EMPTY_ANSWER = "empty_answer"
@@ -97,6 +98,7 @@ n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal 
     Phrase.TOO_MANY: "Beaucoup de monde m'écrit en ce moment, et je n'y arrive plus. "
     "Réessayez dans {seconds} s, s'il vous plaît.",
     Phrase.USED_UP: "Vous avez utilisé ce qui est prévu pour aujourd'hui. Réessayez dans {hours} h.",
+    Phrase.TAKES_LONGER: "La réponse prend un peu plus de temps que d'habitude ; elle viendra ici même …",
     Phrase.PLEASE_WAIT: "Beaucoup de monde pose des questions ; la réponse prend un peu plus de temps…",
     Phrase.APOLOGY: "Je n'arrive pas à répondre en ce moment, et j'en suis désolé. "
     "Votre question est gardée : /retry la reprend.",
@@ -169,6 +171,7 @@ else, nothing is used to train a model, and no log holds your texts.
     Phrase.TOO_MANY: "Many people are writing to me just now, more than I can answer. "
     "Please try again in {seconds} s.",
     Phrase.USED_UP: "You have used what there is for today. Please try again in {hours} h.",
+    Phrase.TAKES_LONGER: "The answer takes a little longer than usual; it will come right here …",
     Phrase.PLEASE_WAIT: "Many people are asking; the answer takes a little longer…",
     Phrase.APOLOGY: "I cannot answer just now, and I am sorry. Your question is kept: "
     "/retry takes it up again.",
