@@ -76,6 +76,12 @@ class Allowance:
             key = self._keys.tokens(person_id, self._clock().date())
             await self._limits.count(key, item, tokens, timedelta(days=1).total_seconds())
 
+    async def known_of(self, person_id: int) -> dict[str, int]:
+        """What is counted for somebody that says something about them."""
+        return {
+            "tokens_today": await self._limits.counted(self._keys.tokens(person_id, self._clock().date()))
+        }
+
     async def forget(self, person_id: int) -> None:
         """Delete all that is known of somebody."""
         await self._limits.forget(*self._keys.limits_of_person(person_id, self._clock().date()))

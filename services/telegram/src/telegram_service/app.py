@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from prometheus_client import CollectorRegistry
 from telegram import Bot, BotCommand
 from telegram.error import TelegramError
-from telegram.request import HTTPXRequest
 
-from servicekit.ai_core.client import AiCore, key_in
+from servicekit.ai_core.client import AiCore
 from servicekit.documents.extractor import ConfinedExtractor
-from servicekit.documents.port import Limits as DocumentLimits
-from servicekit.hot_state import HotState, open_hot_state
+from servicekit.hot_state import HotState
 from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.journal.records import Entry
-from servicekit.key_value.limits import Limits
 from servicekit.logging import get_logger
 from servicekit.serving.health import Check, Health
 from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime, until_signal
-from servicekit.storage.database import Database, StorageUnavailable, database_url
+from servicekit.storage.database import Database, StorageUnavailable
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
-from servicekit.storage.sealing import Seal, seal_for
-from servicekit.storage.secret_file import kept_secret
-from telegram_service.allowance import Allowance, Rules
-from telegram_service.answering.asking import Persona, Thresholds
+from telegram_service.answering.administering import Administration
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.files import Files
 from telegram_service.answering.handling import Handler
 from telegram_service.answering.performing import Performer
-from telegram_service.answering.tools import Policy, Tools
+from telegram_service.answering.personal_data import PersonalData
+from telegram_service.answering.tools import Tools
 from telegram_service.answering.writing import Writer
+from telegram_service.broadcasting import Broadcaster
 from telegram_service.config import Settings
-from telegram_service.dialogue.decide import House
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import commands
 from telegram_service.hot_keys import HotKeys
@@ -51,8 +46,18 @@ from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.measured import MeasuredMessenger
 from telegram_service.messenger.pacing import Pacer
 from telegram_service.metrics import Metrics, Page
-from telegram_service.personas import SYSTEM_PROMPTS
 from telegram_service.polling import ALLOWED_UPDATES, poll
+from telegram_service.resources import (
+    ai_core_of,
+    allowance_of,
+    bot_of,
+    database_of,
+    document_limits_of,
+    hot_state_of,
+    policy_of,
+    seal_of,
+)
+from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.people import People
@@ -60,9 +65,25 @@ from telegram_service.storage.tables import journal as journal_tables
 from telegram_service.web import WEBHOOK_PATH, Door, create_web
 
 HOUSEKEEPING_SECONDS = 3_600.0
-CONNECTIONS = 64
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Attic:
+    """Where things are kept that are deleted when they are old."""
+
+    ledger: Ledger
+    conversations: Conversations
+    broadcasts: Broadcasts
+
+    async def clean(self, before: datetime) -> dict[str, int]:
+        """Delete what is from before a moment; returns how much. Raises StorageUnavailable."""
+        return {
+            "turns": await self.conversations.clean(before),
+            "entries": await self.ledger.clean(before),
+            "broadcasts": await self.broadcasts.clean(before),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +94,8 @@ class Service:
     crew: Crew
     intake: Intake
     door: Door
-    ledger: Ledger
-    conversations: Conversations
-
-
-def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
-    """Raises DatabaseAddressError."""
-    password = settings.db_password.get_secret_value() if settings.db_password else None
-    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+    broadcaster: Broadcaster
+    attic: Attic
 
 
 async def migrate(settings: Settings) -> None:
@@ -92,52 +106,6 @@ async def migrate(settings: Settings) -> None:
             log.info("database migrated", revision=revision)
     finally:
         await database.close()
-
-
-def bot_of(settings: Settings) -> Bot:
-    """The bot; no call is made yet."""
-    request = HTTPXRequest(
-        CONNECTIONS, read_timeout=20.0, pool_timeout=10.0, httpx_kwargs={"trust_env": False}
-    )
-    return Bot(
-        settings.telegram_bot_token.get_secret_value(),
-        base_url=f"{settings.telegram_api_url}/bot",
-        base_file_url=f"{settings.telegram_api_url}/file/bot",
-        request=request,
-    )
-
-
-def seal_of(settings: Settings) -> Seal:
-    """Keeps what people write unreadable in the database. Raises SecretFileError."""
-    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-    old = [each.get_secret_value() for each in settings.secret_key_old]
-    return seal_for("telegram", secret or kept_secret(settings.local_secret_path), old)
-
-
-def ai_core_of(settings: Settings) -> AiCore:
-    """The AI core, with the key of the settings or that of a core on this machine."""
-    if settings.ai_api_key is not None:
-        return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
-    return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
-
-
-def hot_state_of(
-    settings: Settings, bot_id: int, on_failure: Callable[[], None]
-) -> AbstractAsyncContextManager[HotState]:
-    """What may be lost: in Redis, else in this process."""
-    url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=on_failure)
-
-
-def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
-    """How much people may do."""
-    rules = Rules(
-        settings.max_messages_per_minute,
-        settings.max_messages_per_minute_overall,
-        settings.max_tokens_per_day,
-    )
-    return Allowance(limits, HotKeys(seal), rules, now_in_utc)
 
 
 @asynccontextmanager
@@ -163,7 +131,7 @@ def assemble(
     journal, ledger = Journal(database, journal_tables), Ledger(database, journal_tables)
     timeout = timedelta(seconds=settings.session_timeout)
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
-    people = People(database, now_in_utc)
+    people, broadcasts = People(database, now_in_utc), Broadcasts(database, now_in_utc)
     messenger = MeasuredMessenger(BotApiMessenger(bot), metrics)
     deliverer = Deliverer(messenger, envelopes, Pacer(hot.limits, HotKeys(seal)))
     tools = Tools(
@@ -174,9 +142,20 @@ def assemble(
             messenger=messenger,
             people=people,
             conversations=conversations,
+            administration=Administration(
+                people=people,
+                broadcasts=broadcasts,
+                ledger=ledger,
+                messenger=messenger,
+                envelopes=envelopes,
+                clock=now_in_utc,
+                allowed=settings.allowed_users,
+            ),
+            personal_data=PersonalData(
+                database, people, conversations, broadcasts, ledger, envelopes, allowance
+            ),
             journal=journal,
             ledger=ledger,
-            clock=now_in_utc,
             default_model=settings.default_model,
         ),
         envelopes=envelopes,
@@ -216,7 +195,15 @@ def assemble(
         checks["redis"] = hot.ping
     page = Page(metrics, ledger, people, now_in_utc)
     door = Door(intake, _secret(settings), Health(checks, {"database"}), page.render)
-    return Service(bot, crew, intake, door, ledger, conversations)
+    broadcaster = Broadcaster(
+        journal=journal,
+        broadcasts=broadcasts,
+        people=people,
+        messenger=messenger,
+        deliverer=deliverer,
+        envelopes=envelopes,
+    )
+    return Service(bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts))
 
 
 def _secret(settings: Settings) -> str | None:
@@ -235,34 +222,6 @@ async def _ping(bot: Bot) -> float:
     return time.perf_counter() - began
 
 
-def policy_of(settings: Settings) -> Policy:
-    """Who may use the bot, and how it answers."""
-    return Policy(
-        house=House(settings.retention_days),
-        persona=Persona(
-            SYSTEM_PROMPTS,
-            settings.max_conversation_length,
-            settings.max_conversation_characters,
-            settings.default_model,
-            settings.max_document_characters,
-        ),
-        processing_timeout=timedelta(seconds=settings.processing_timeout),
-        thresholds=Thresholds(settings.short_answers_from, settings.no_edits_from),
-        allowed=settings.allowed_users,
-        admins=settings.admin_users,
-    )
-
-
-def document_limits_of(settings: Settings) -> DocumentLimits:
-    """What one document may take."""
-    return DocumentLimits(
-        input_bytes=settings.max_file_size,
-        characters=settings.max_document_characters,
-        pages=settings.max_document_pages,
-        seconds=settings.document_timeout,
-    )
-
-
 async def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; lanes are given back before this returns."""
     await migrate(settings)
@@ -272,6 +231,7 @@ async def run(settings: Settings) -> None:
         async with (
             _receiving(settings, service, lifetime),
             lifetime.background(keep_house(settings, service)),
+            lifetime.background(service.broadcaster.run()),
         ):
             log.info("serving", bot=service.bot.username, webhook=settings.webhook_url is not None)
             await lifetime.wait()
@@ -314,10 +274,9 @@ async def keep_house(settings: Settings, service: Service) -> None:
     while True:
         before = now_in_utc() - timedelta(days=settings.retention_days)
         try:
-            turns = await service.conversations.clean(before)
-            entries = await service.ledger.clean(before)
+            deleted = await service.attic.clean(before)
         except StorageUnavailable:
             log.warning("old messages not deleted", reason="the database is away")
         else:
-            log.info("old messages deleted", turns=turns, entries=entries)
+            log.info("old messages deleted", **deleted)
         await asyncio.sleep(HOUSEKEEPING_SECONDS)

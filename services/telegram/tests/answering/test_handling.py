@@ -22,12 +22,15 @@ from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import Database, database_url
 from servicekit.storage.migrating import upgrade
 from servicekit.storage.sealing import SecretSeal
+from telegram_service.allowance import unlimited
+from telegram_service.answering.administering import Administration
 from telegram_service.answering.asking import Persona, Thresholds
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.files import Files
 from telegram_service.answering.handling import MOST_ATTEMPTS, Handler
 from telegram_service.answering.performing import Performer
+from telegram_service.answering.personal_data import PersonalData
 from telegram_service.answering.tools import Policy, Tools
 from telegram_service.answering.writing import Writer
 from telegram_service.dialogue.decide import House
@@ -36,6 +39,7 @@ from telegram_service.dialogue.phrases import Phrase, phrase
 from telegram_service.dialogue.reading import read_update
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.pacing import Pacer
+from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.people import People
@@ -85,14 +89,31 @@ class Bot:
         )
         # A pace at which no test has to wait.
         deliverer = Deliverer(self.messenger, self.envelopes, Pacer(), sleep=self._no_wait)
+        broadcasts = Broadcasts(self.database, self.clock)
         performer = Performer(
             ai_core=self.ai_core,
             messenger=self.messenger,
             people=self.people,
             conversations=self.conversations,
+            administration=Administration(
+                people=self.people,
+                broadcasts=broadcasts,
+                ledger=self.ledger,
+                messenger=self.messenger,
+                envelopes=self.envelopes,
+                clock=self.clock,
+            ),
+            personal_data=PersonalData(
+                self.database,
+                self.people,
+                self.conversations,
+                broadcasts,
+                self.ledger,
+                self.envelopes,
+                unlimited(self.clock),
+            ),
             journal=self.journal,
             ledger=self.ledger,
-            clock=self.clock,
         )
         self.tools = Tools(
             writer=Writer(self.ai_core, self.messenger, deliverer),
@@ -324,8 +345,8 @@ async def test_strangers_are_turned_away_and_the_banned_hear_nothing(bot: Bot) -
 async def test_administrators_see_and_shut_out(bot: Bot) -> None:
     policy = replace(POLICY, admins=frozenset({ANNE}))
     (stats,) = await bot.answers("/stats", policy)
-    assert "pending" in stats
-    await bot.answers("/ban 77", policy)
+    assert stats.startswith("Personnes connues : 1, dont 1 depuis hier")
+    assert await bot.answers("/ban 77", policy) == [french(Phrase.BANNED, user=77)]
     assert (await bot.people.meet(77)).banned
     assert await bot.answers("/ban 77") == [french(Phrase.ADMINS_ONLY)]
 
@@ -335,7 +356,8 @@ async def test_people_have_their_data_and_delete_it(bot: Bot) -> None:
     await bot.answers("/export")
     file_id = bot.server.world.from_bot(ANNE)[-1].fields["document"]["file_id"]
     export = json.loads(bot.server.world.files.by_id[file_id].content)
-    assert [message["question"] for message in export["messages"]] == ["mon secret"]
+    assert [turn["question"] for turn in export["conversations"]] == ["mon secret"]
+    assert [said["update"]["message"]["text"] for said in export["messages"]] == ["mon secret", "/export"]
     assert await bot.answers("/forget") == [french(Phrase.FORGET_ASK)]
     await bot.presses("forget:yes")
     await bot.work()
@@ -376,7 +398,7 @@ async def test_a_document_comes_back_with_retry_and_is_part_of_the_export(bot: B
     await bot.answers("/export")
     file_id = bot.server.world.from_bot(ANNE)[-1].fields["document"]["file_id"]
     export = json.loads(bot.server.world.files.by_id[file_id].content)
-    assert export["messages"][0]["document"] == "Document « bail.txt » :\n500 EUR"
+    assert export["conversations"][0]["document"] == "Document « bail.txt » :\n500 EUR"
 
 
 async def test_a_file_that_cannot_be_had_is_tried_for_a_while_and_then_asked_for_again(bot: Bot) -> None:

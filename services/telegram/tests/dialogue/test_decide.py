@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from inspect import getsource
 
 import pytest
@@ -17,6 +18,7 @@ from telegram_service.dialogue.actions import (
     AskAboutFile,
     AskAgain,
     Ban,
+    DraftBroadcast,
     Export,
     Forget,
     MarkReachable,
@@ -25,9 +27,11 @@ from telegram_service.dialogue.actions import (
     Save,
     Say,
     Show,
+    StartBroadcast,
     Stats,
     Status,
     Stop,
+    StopBroadcast,
     Switch,
 )
 from telegram_service.dialogue.decide import House, Standing, decide
@@ -48,6 +52,7 @@ from telegram_service.dialogue.incoming import (
 )
 from telegram_service.dialogue.phrases import (
     CHOSEN,
+    SHOW_MODELS,
     Phrase,
     commands,
     forget_keyboard,
@@ -117,8 +122,24 @@ def test_what_administrators_may_do() -> None:
     assert command("stats", ADMIN) == [Stats()]
     assert command("ban 7", ADMIN) == [Ban(7, banned=True)]
     assert command("unban 7", ADMIN) == [Ban(7, banned=False)]
-    for nonsense in ("ban", "ban x", "ban ²", "broadcast à tous"):
-        assert said(command(nonsense, ADMIN)) == [Phrase.UNKNOWN_COMMAND]
+    for nonsense in ("ban", "ban x", "ban ²", "ban " + "9" * 40):
+        assert said(command(nonsense, ADMIN)) == [Phrase.BAN_USAGE]
+    assert command("broadcast à tous", ADMIN) == [DraftBroadcast("à tous")]
+    assert said(command("broadcast", ADMIN)) == [Phrase.BROADCAST_USAGE]
+    assert said(command("broadcast à tous")) == [Phrase.ADMINS_ONLY]
+    assert done(Pressed("q", 9, "broadcast:go:3"), ADMIN) == [Acknowledge("q"), StartBroadcast(3, 9)]
+    assert done(Pressed("q", 9, "broadcast:stop:3"), ADMIN) == [Acknowledge("q"), StopBroadcast(3, 9)]
+    assert done(Pressed("q", 9, "broadcast:go:3")) == [Acknowledge("q", Phrase.OLD_BUTTON)]
+    assert said(command("help", ADMIN)) == [Phrase.HELP, Phrase.HELP_ADMIN]
+
+
+def test_an_administrator_who_has_shut_out_themselves_can_come_back() -> None:
+    assert command("unban 7", replace(ADMIN, is_banned=True)) == [Ban(7, banned=False)]
+
+
+def test_what_is_kept_is_given_in_private_only() -> None:
+    incoming = Incoming(1, Place(-5, is_group=True), Sender(42, Language.FRENCH), Commanded("export", "", 1))
+    assert decide(Standing(), incoming, HOUSE) == [Say(Phrase.PRIVATE_ONLY)]
 
 
 def test_who_is_banned_gets_nothing_and_who_is_not_allowed_gets_a_way_in() -> None:
@@ -147,8 +168,8 @@ def test_settings_change_in_place() -> None:
     actions = done(Pressed("q", 9, "creativity:creative"))
     settings = UserSettings(creativity=Creativity.CREATIVE)
     assert actions == [
-        Save(settings),
         Acknowledge("q"),
+        Save(settings),
         Show(9, Phrase.SETTINGS, settings_keyboard(settings, Language.FRENCH)),
     ]
 
@@ -160,12 +181,14 @@ def test_a_language_that_is_chosen_is_spoken_at_once() -> None:
 
 
 def test_a_model_is_chosen_with_a_button() -> None:
-    assert done(Pressed("q", 9, "model:petit")) == [Acknowledge("q"), Switch("petit")]
+    assert done(Pressed("q", 9, "models:show")) == [Acknowledge("q"), OfferModels(9)]
+    assert done(Pressed("q", 9, "model:petit")) == [Acknowledge("q"), Switch("petit", 9)]
 
 
 @given(st.text(max_size=80))
 def test_foreign_data_of_buttons_changes_nothing(data: str) -> None:
     if data.split(":", maxsplit=1)[0] not in {
+        "models",
         "length",
         "creativity",
         "language",
@@ -214,7 +237,9 @@ def test_everything_can_be_said_in_every_language(language: Language) -> None:
 def test_every_button_of_the_settings_works_and_the_present_choices_are_marked(
     settings: UserSettings, language: Language
 ) -> None:
-    for row in settings_keyboard(settings, language):
+    ((model,), *rows) = settings_keyboard(settings, language)
+    assert model.data == SHOW_MODELS
+    for row in rows:
         assert [press(settings, button.data) == settings for button in row] == [
             button.text.startswith(CHOSEN) for button in row
         ]

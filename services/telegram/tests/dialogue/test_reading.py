@@ -54,7 +54,10 @@ def test_a_private_message_is_said_by_its_sender(world: World, anne: Person) -> 
     incoming = read(update)
     message_id = update["message"]["message_id"]
     assert incoming == Incoming(
-        update["update_id"], Place(42), Sender(42, Language.FRENCH), Said("Bonjour", message_id)
+        update["update_id"],
+        Place(42),
+        Sender(42, Language.FRENCH),
+        Said("Bonjour", message_id, sent_at=1_000),
     )
     assert (incoming.place.lane, incoming.is_control) == ("42", False)
 

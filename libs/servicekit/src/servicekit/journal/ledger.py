@@ -86,6 +86,14 @@ class Ledger:
             row = rows.mappings().one_or_none()
             return None if row is None else entry_of(row)
 
+    async def hasten(self, entry_id: int) -> None:
+        """Look at something now that was put off."""
+        entries = self._tables.entries
+        now = self._clock()
+        put_off = (entries.c.id == entry_id) & (entries.c.state == EntryState.OPEN) & (entries.c.due_at > now)
+        async with self._database.writing() as connection:
+            await connection.execute(update(entries).where(put_off).values(due_at=now))
+
     async def parts(self, entry_id: int) -> list[Part]:
         """What there is of the answer to an entry, in order."""
         parts = self._tables.parts

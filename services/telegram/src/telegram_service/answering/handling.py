@@ -9,8 +9,8 @@ from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import UNFINISHED, Entry, EntryState
 from servicekit.logging import get_logger
 from servicekit.storage.sealing import Unreadable
+from telegram_service.answering.asked import Asked
 from telegram_service.answering.delivering import Later
-from telegram_service.answering.performing import Asked
 from telegram_service.answering.questions import Questions
 from telegram_service.answering.tools import Policy, Reply, Tools
 from telegram_service.dialogue.actions import Deed, Forget, Question

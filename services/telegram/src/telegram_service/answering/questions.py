@@ -10,11 +10,11 @@ from servicekit.ai_core.errors import AiCoreError, Busy, ModelMissing, NotAllowe
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry
 from servicekit.logging import get_logger
+from telegram_service.answering.asked import Asked
 from telegram_service.answering.asking import Persona, Strain, chat_request, strain_of, with_less
 from telegram_service.answering.delivering import Later
 from telegram_service.answering.files import CannotRead, NotNow
 from telegram_service.answering.patience import is_long, next_try, time_for_a_try
-from telegram_service.answering.performing import Asked
 from telegram_service.answering.tools import Policy, Reply, Tools
 from telegram_service.answering.writing import Written
 from telegram_service.dialogue.actions import AskAboutFile, AskAgain, Question

@@ -20,8 +20,6 @@ from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import to_messages
 from telegram_service.messenger.port import Messenger, MessengerError, NotSent, Outgoing, TooSoon
 
-STOP = "stop"
-"""What is said to a lane (``Journal.signal``) whose answer shall end."""
 TYPING_SECONDS = 4.5
 SHOW_SECONDS = 0.5
 """So often it is asked whether what there is may be shown: asking is a call to Redis."""
@@ -32,6 +30,12 @@ LOOK_SECONDS = 1.0
 MORE_TO_COME = " …"
 CHARACTERS_PER_TOKEN = 4
 """About so many, in the languages that are spoken here."""
+
+
+def stop_signal(entry_id: int) -> str:
+    """What is said to a lane (``Journal.signal``) that shall end the answer to an entry. It is for this one
+    only: said a moment too late, it must not end the next."""
+    return f"stop {entry_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,10 @@ class Writer:
             AiCoreError: as ``AiCore.chat``.
             LaneLost, StorageUnavailable: as the journal.
         """
+        if entry.reason and await lane.renew() == stop_signal(entry.id):
+            # It had to wait, and meanwhile nobody wants it any more.
+            await lane.heard()
+            return Written("", request.model or "", stopped=True, tokens=0)
         page = _Page(lane, place, await lane.open_part(entry)) if shown else None
         try:
             async with asyncio.timeout(None if patience is None else patience + GRACE_SECONDS):
@@ -120,7 +128,7 @@ class Writer:
             if not show and now - looked_at < LOOK_SECONDS:
                 continue
             looked_at = now
-            if await lane.renew() == STOP:
+            if await lane.renew() == stop_signal(entry.id):
                 await lane.heard()
                 return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
             if show and page is not None:

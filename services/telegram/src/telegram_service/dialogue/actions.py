@@ -67,11 +67,16 @@ class Switch:
     """Use another model, if there is one of this name."""
 
     model: str
+    message_id: int | None = None
+    """The message whose button was pressed: it tells the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class OfferModels:
     """List the models with buttons."""
+
+    message_id: int | None = None
+    """The message whose button was pressed: it makes room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,9 @@ class Reset:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End the answer that is being written."""
+
+    tell: bool = False
+    """Say so where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,29 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class DraftBroadcast:
+    """Show an administrator what everybody would get, and ask whether it is to go out."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartBroadcast:
+    """Send a draft to everybody."""
+
+    number: int
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopBroadcast:
+    """Throw a draft away, or send a broadcast to nobody else."""
+
+    number: int
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class MarkReachable:
     """Remember whether this chat takes messages."""
 
@@ -121,6 +152,8 @@ class MarkReachable:
 
 Question = Ask | AskAboutFile | AskAgain
 """What the model answers."""
+AdminDeed = Stats | Ban | DraftBroadcast | StartBroadcast | StopBroadcast
+"""What only administrators may have done."""
 Deed = (
     Say
     | Show
@@ -133,9 +166,8 @@ Deed = (
     | Stop
     | Export
     | Forget
-    | Stats
-    | Ban
     | MarkReachable
+    | AdminDeed
 )
 """What the bot does by itself."""
 Action = Question | Deed

@@ -12,6 +12,7 @@ from telegram_service.dialogue.actions import (
     AskAboutFile,
     AskAgain,
     Ban,
+    DraftBroadcast,
     Export,
     Forget,
     MarkReachable,
@@ -20,9 +21,11 @@ from telegram_service.dialogue.actions import (
     Save,
     Say,
     Show,
+    StartBroadcast,
     Stats,
     Status,
     Stop,
+    StopBroadcast,
     Switch,
 )
 from telegram_service.dialogue.incoming import (
@@ -33,12 +36,15 @@ from telegram_service.dialogue.incoming import (
     Left,
     Pressed,
     Said,
+    Sent,
 )
 from telegram_service.dialogue.phrases import Phrase, forget_keyboard, settings_keyboard
 from telegram_service.dialogue.refusal import Limit, Refusal
 from telegram_service.dialogue.settings import UnknownButton, UserSettings, press
 
 DEFAULT_SETTINGS = UserSettings()
+MOST_DIGITS = 15
+"""Of a number of somebody: they are below 2^52."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +80,25 @@ def decide(
     content = incoming.content
     if isinstance(content, Left | Joined):
         return [MarkReachable(isinstance(content, Joined))]
-    if refusal is not None or standing.is_banned:
-        return [] if refusal is None else _refused(standing, incoming, refusal)
+    if refusal is not None:
+        return _refused(standing, incoming, refusal)
+    if standing.is_banned and not standing.is_admin:
+        # An administrator who has shut out themselves can let themselves in again.
+        return []
     if not standing.is_allowed and not _is_open(content):
         return _turned_away(incoming)
-    language = language_for(standing, incoming)
+    return _admitted(standing, incoming, house)
+
+
+def _admitted(standing: Standing, incoming: Incoming, house: House) -> list[Action]:
+    content, language = incoming.content, language_for(standing, incoming)
     if isinstance(content, Pressed):
         return _pressed(standing, content, language)
     if isinstance(content, Commanded):
+        if content.name == "export" and incoming.place.is_group:
+            return [Say(Phrase.PRIVATE_ONLY)]
         return _commanded(standing, content, language, house)
+    assert isinstance(content, Said | Sent)
     return [Ask(content.text) if isinstance(content, Said) else AskAboutFile(content)]
 
 
@@ -117,13 +133,13 @@ def _commanded(standing: Standing, command: Commanded, language: Language, house
     days = {"days": house.retention_days}
     simple: Mapping[str, Callable[[], list[Action]]] = {
         "start": lambda: [Say(Phrase.WELCOME, days)],
-        "help": lambda: [Say(Phrase.HELP)],
+        "help": lambda: [Say(Phrase.HELP), *([Say(Phrase.HELP_ADMIN)] if standing.is_admin else [])],
         "privacy": lambda: [Say(Phrase.PRIVACY, days)],
         "settings": lambda: [Say(Phrase.SETTINGS, keyboard=settings_keyboard(standing.settings, language))],
         "models": lambda: [OfferModels()],
         "status": lambda: [Status()],
         "reset": lambda: [Stop(), Reset(), Say(Phrase.RESET)],
-        "stop": lambda: [Stop()],
+        "stop": lambda: [Stop(tell=True)],
         "retry": lambda: [AskAgain()],
         "export": lambda: [Export()],
         "forget": lambda: [Say(Phrase.FORGET_ASK, keyboard=forget_keyboard(language))],
@@ -131,36 +147,57 @@ def _commanded(standing: Standing, command: Commanded, language: Language, house
     }
     if command.name in simple:
         return simple[command.name]()
-    if command.name in {"stats", "ban", "unban"}:
-        return _administered(command) if standing.is_admin else [Say(Phrase.ADMINS_ONLY)]
+    if command.name in {"stats", "ban", "unban", "broadcast"}:
+        return [_administered(command)] if standing.is_admin else [Say(Phrase.ADMINS_ONLY)]
     return [Say(Phrase.UNKNOWN_COMMAND)]
 
 
-def _administered(command: Commanded) -> list[Action]:
+def _administered(command: Commanded) -> Action:
     if command.name == "stats":
-        return [Stats()]
-    if command.argument.isdecimal():
-        return [Ban(int(command.argument), command.name == "ban")]
-    return [Say(Phrase.UNKNOWN_COMMAND)]
+        return Stats()
+    if command.name == "broadcast":
+        return DraftBroadcast(command.argument) if command.argument else Say(Phrase.BROADCAST_USAGE)
+    if command.argument.isascii() and command.argument.isdecimal() and len(command.argument) <= MOST_DIGITS:
+        return Ban(int(command.argument), command.name == "ban")
+    return Say(Phrase.BAN_USAGE, {"command": command.name})
 
 
 def _pressed(standing: Standing, pressed: Pressed, language: Language) -> list[Action]:
+    deeds = _behind_button(standing, pressed, language)
+    if deeds is None:
+        return [Acknowledge(pressed.query_id, Phrase.OLD_BUTTON)]
+    return [Acknowledge(pressed.query_id), *deeds]
+
+
+def _behind_button(standing: Standing, pressed: Pressed, language: Language) -> list[Action] | None:
+    """None: a button that this bot never made, or no longer makes, or not for them."""
     name, _, value = pressed.data.partition(":")
-    if name == "forget" and value in {"yes", "no"}:
-        known: list[Action] = [Acknowledge(pressed.query_id)]
-        if value == "no":
-            return [*known, Show(pressed.message_id, Phrase.KEPT)]
-        return [*known, Stop(), Show(pressed.message_id, Phrase.FORGOTTEN), Forget()]
-    if name == "model" and value:
-        return [Acknowledge(pressed.query_id), Switch(value)]
+    here = pressed.message_id
+    match name, value:
+        case "forget", "no":
+            return [Show(here, Phrase.KEPT)]
+        case "forget", "yes":
+            return [Stop(), Show(here, Phrase.FORGOTTEN), Forget()]
+        case ("models", "show") | ("model", str()) if value:
+            return [OfferModels(here) if name == "models" else Switch(value, here)]
+        case "broadcast", value if standing.is_admin:
+            return _broadcast(value, here)
     try:
         settings = press(standing.settings, pressed.data)
     except UnknownButton:
-        return [Acknowledge(pressed.query_id, Phrase.OLD_BUTTON)]
-    spoken = settings.language or language
-    keyboard = settings_keyboard(settings, spoken)
-    return [
-        Save(settings),
-        Acknowledge(pressed.query_id),
-        Show(pressed.message_id, Phrase.SETTINGS, keyboard),
-    ]
+        return None
+    keyboard = settings_keyboard(settings, settings.language or language)
+    return [Save(settings), Show(here, Phrase.SETTINGS, keyboard)]
+
+
+def _broadcast(value: str, message_id: int) -> list[Action] | None:
+    what, _, number = value.partition(":")
+    if not number.isascii() or not number.isdecimal() or len(number) > MOST_DIGITS:
+        return None
+    match what:
+        case "go":
+            return [StartBroadcast(int(number), message_id)]
+        case "stop":
+            return [StopBroadcast(int(number), message_id)]
+        case _:
+            return None

@@ -52,6 +52,24 @@ class Phrase(StrEnum):
     FILE_NOT_INSTALLED = "file_not_installed"
     FILE_EMPTY = "file_empty"
     FILE_GONE = "file_gone"
+    PRIVATE_ONLY = "private_only"
+    STATUS = "status"
+    STATUS_AWAY = "status_away"
+    QUEUE_EMPTY = "queue_empty"
+    QUEUE = "queue"
+    MODELS_AWAY = "models_away"
+    HELP_ADMIN = "help_admin"
+    STATS = "stats"
+    BAN_USAGE = "ban_usage"
+    BANNED = "banned"
+    LET_IN = "let_in"
+    BROADCAST_USAGE = "broadcast_usage"
+    BROADCAST_ASK = "broadcast_ask"
+    BROADCAST_NOBODY = "broadcast_nobody"
+    BROADCAST_TOO_LONG = "broadcast_too_long"
+    BROADCAST_BEGUN = "broadcast_begun"
+    BROADCAST_STOPPED = "broadcast_stopped"
+    BROADCAST_REPORT = "broadcast_report"
 
 
 _FRENCH: Mapping[Phrase, str] = {
@@ -67,7 +85,7 @@ et effacés après {days} jours. /export vous les donne, /forget efface tout.
 /stop – arrêter la réponse en cours
 /retry – répondre encore à la dernière question
 /models – choisir un modèle
-/settings – langue, longueur, créativité
+/settings – modèle, langue, longueur, créativité
 /status – l'état du service
 /export – tout ce que je garde sur vous
 /forget – tout effacer
@@ -125,6 +143,48 @@ n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal 
     "envoyez-les comme images, ou envoyez le texte.",
     Phrase.FILE_GONE: "Je n'ai pas réussi à recevoir ce fichier, et j'en suis désolé. "
     "Renvoyez-le, s'il vous plaît.",
+    Phrase.PRIVATE_ONLY: "Vos données ne regardent que vous : demandez-les-moi dans notre conversation "
+    "privée.",
+    Phrase.STATUS: """Tout fonctionne.
+
+Modèle : {model}
+File d'attente : {queue}""",
+    Phrase.STATUS_AWAY: """Je suis là, mais les modèles ne répondent pas en ce moment. Écrivez votre \
+question : je la garde, et j'y réponds dès que possible.
+
+File d'attente : {queue}""",
+    Phrase.QUEUE_EMPTY: "vide, je réponds tout de suite",
+    Phrase.QUEUE: "{count} message(s) avant le vôtre",
+    Phrase.MODELS_AWAY: "Les modèles ne répondent pas en ce moment. Réessayez dans un instant, "
+    "s'il vous plaît.",
+    Phrase.HELP_ADMIN: """Pour les administrateurs :
+
+/stats – l'usage du service
+/ban et /unban – exclure quelqu'un, ou l'admettre de nouveau
+/broadcast – écrire à tout le monde""",
+    Phrase.STATS: """Personnes connues : {known}, dont {today} depuis hier et {week} en sept jours
+Personnes exclues : {banned}
+Messages en attente : {pending}, le plus ancien depuis {oldest} s
+Réponses encore à envoyer : {unsent}
+Envois dont on ne sait pas s'ils sont arrivés : {unknown} ; répétés : {repeated}
+Messages abandonnés : {dead}""",
+    Phrase.BAN_USAGE: "Donnez le numéro de la personne, par exemple : /{command} 123456789",
+    Phrase.BANNED: "{user} est exclu : ses messages restent sans réponse. /unban {user} l'admet de nouveau.",
+    Phrase.LET_IN: "{user} est admis de nouveau.",
+    Phrase.BROADCAST_USAGE: "Écrivez le message après la commande, par exemple :\n"
+    "/broadcast Le service s'arrête ce soir pendant une heure.",
+    Phrase.BROADCAST_ASK: "Envoyer ce message à {count} personne(s) ?",
+    Phrase.BROADCAST_NOBODY: "Il n'y a encore personne à qui écrire.",
+    Phrase.BROADCAST_TOO_LONG: "C'est trop long pour un seul message : 4096 caractères au plus.",
+    Phrase.BROADCAST_BEGUN: "L'envoi à {count} personne(s) a commencé. Je vous dirai comment il s'est passé.",
+    Phrase.BROADCAST_STOPPED: "L'envoi est arrêté.",
+    Phrase.BROADCAST_REPORT: """L'envoi est terminé.
+
+Reçu : {sent}
+Peut-être reçu : {unknown}
+Ne veulent plus du bot : {blocked}
+Refusé par Telegram : {refused}
+Non envoyé, car arrêté : {stopped}""",
 }
 
 _ENGLISH: Mapping[Phrase, str] = {
@@ -140,7 +200,7 @@ after {days} days. /export gives them to you, /forget deletes everything.
 /stop – end the answer that is being written
 /retry – answer the last question again
 /models – choose a model
-/settings – language, length, creativity
+/settings – model, language, length, creativity
 /status – how the service is doing
 /export – all that I keep about you
 /forget – delete everything
@@ -192,6 +252,46 @@ else, nothing is used to train a model, and no log holds your texts.
     Phrase.FILE_EMPTY: "I find no text in this file. If these are scanned pages, send them as pictures, "
     "or send the text.",
     Phrase.FILE_GONE: "I could not receive this file, and I am sorry. Please send it again.",
+    Phrase.PRIVATE_ONLY: "Your data is nobody else's business: ask me for it in our private chat.",
+    Phrase.STATUS: """Everything works.
+
+Model: {model}
+Queue: {queue}""",
+    Phrase.STATUS_AWAY: """I am here, but the models do not answer just now. Write your question: I keep \
+it, and answer as soon as I can.
+
+Queue: {queue}""",
+    Phrase.QUEUE_EMPTY: "empty, I answer at once",
+    Phrase.QUEUE: "{count} message(s) before yours",
+    Phrase.MODELS_AWAY: "The models do not answer just now. Please try again in a moment.",
+    Phrase.HELP_ADMIN: """For administrators:
+
+/stats – how the service is used
+/ban and /unban – shut somebody out, or let them in again
+/broadcast – write to everybody""",
+    Phrase.STATS: """People known: {known}, of whom {today} since yesterday and {week} in seven days
+People shut out: {banned}
+Messages that wait: {pending}, the oldest for {oldest} s
+Answers still to be sent: {unsent}
+Sends that may or may not have arrived: {unknown}; repeated: {repeated}
+Messages given up: {dead}""",
+    Phrase.BAN_USAGE: "Give the person's number, for example: /{command} 123456789",
+    Phrase.BANNED: "{user} is shut out: their messages get no answer. /unban {user} lets them in again.",
+    Phrase.LET_IN: "{user} is let in again.",
+    Phrase.BROADCAST_USAGE: "Write the message behind the command, for example:\n"
+    "/broadcast The service stops for an hour tonight.",
+    Phrase.BROADCAST_ASK: "Send this message to {count} person(s)?",
+    Phrase.BROADCAST_NOBODY: "There is nobody to write to yet.",
+    Phrase.BROADCAST_TOO_LONG: "This is too long for one message: 4096 characters at most.",
+    Phrase.BROADCAST_BEGUN: "Sending to {count} person(s) has begun. I shall tell you how it went.",
+    Phrase.BROADCAST_STOPPED: "It is not sent any further.",
+    Phrase.BROADCAST_REPORT: """It is sent.
+
+Received: {sent}
+Perhaps received: {unknown}
+Want no more of the bot: {blocked}
+Refused by Telegram: {refused}
+Not sent, because stopped: {stopped}""",
 }
 
 _PHRASES = {Language.FRENCH: _FRENCH, Language.ENGLISH: _ENGLISH}
@@ -240,6 +340,10 @@ _LABELS: Mapping[Language, Mapping[str, str]] = {
         "off": "D'un coup",
         "yes": "Oui, tout effacer",
         "no": "Non",
+        "models": "Choisir le modèle…",
+        "send": "Envoyer",
+        "stop": "Ne pas envoyer",
+        "halt": "Arrêter l'envoi",
     },
     Language.ENGLISH: {
         "short": "Short",
@@ -255,9 +359,14 @@ _LABELS: Mapping[Language, Mapping[str, str]] = {
         "off": "All at once",
         "yes": "Yes, delete everything",
         "no": "No",
+        "models": "Choose the model…",
+        "send": "Send",
+        "stop": "Do not send",
+        "halt": "Stop sending",
     },
 }
 CHOSEN = "✓ "
+SHOW_MODELS = "models:show"
 
 
 def phrase(which: Phrase, language: Language, **values: object) -> str:
@@ -282,6 +391,7 @@ def settings_keyboard(settings: UserSettings, language: Language) -> Keyboard:
         )
 
     return (
+        (Button(_LABELS[language]["models"], SHOW_MODELS),),
         row("length", tuple(Length), settings.length),
         row("creativity", tuple(Creativity), settings.creativity),
         row("language", ("", *Language), settings.language or ""),
@@ -293,3 +403,19 @@ def forget_keyboard(language: Language) -> Keyboard:
     """Whether to delete everything."""
     labels = _LABELS[language]
     return ((Button(labels["yes"], "forget:yes"), Button(labels["no"], "forget:no")),)
+
+
+def draft_keyboard(number: int, language: Language) -> Keyboard:
+    """Whether to send a broadcast."""
+    labels = _LABELS[language]
+    return (
+        (
+            Button(labels["send"], f"broadcast:go:{number}"),
+            Button(labels["stop"], f"broadcast:stop:{number}"),
+        ),
+    )
+
+
+def broadcast_keyboard(number: int, language: Language) -> Keyboard:
+    """Whether to stop it."""
+    return ((Button(_LABELS[language]["halt"], f"broadcast:stop:{number}"),),)

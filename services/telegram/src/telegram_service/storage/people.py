@@ -28,6 +28,15 @@ class Person:
     reachable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KnownPerson:
+    """One row, with its times."""
+
+    person: Person
+    first_seen: datetime
+    last_seen: datetime
+
+
 class People:
     """Raises ``StorageUnavailable`` while the database is away."""
 
@@ -82,6 +91,32 @@ class People:
     async def active_since(self, moment: datetime) -> int:
         """How many wrote since then."""
         statement = select(func.count()).where(people.c.last_seen >= moment)
+        async with self._database.reading() as connection:
+            count: int = (await connection.execute(statement)).scalar_one()
+            return count
+
+    async def get(self, person_id: int) -> KnownPerson | None:
+        """Somebody, without meeting them."""
+        return next(iter(await self.listed(person_id=person_id, limit=1)), None)
+
+    async def listed(
+        self, *, person_id: int | None = None, banned_only: bool = False, limit: int = 100
+    ) -> list[KnownPerson]:
+        """Those who wrote last come first."""
+        statement = select(people).order_by(people.c.last_seen.desc(), people.c.id).limit(limit)
+        if person_id is not None:
+            statement = statement.where(people.c.id == person_id)
+        if banned_only:
+            statement = statement.where(people.c.banned)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(statement)).mappings().all()
+        return [KnownPerson(_person(row), row["first_seen"], row["last_seen"]) for row in rows]
+
+    async def count(self, *, banned: bool = False) -> int:
+        """How many are known, or how many of them are shut out."""
+        statement = select(func.count()).select_from(people)
+        if banned:
+            statement = statement.where(people.c.banned)
         async with self._database.reading() as connection:
             count: int = (await connection.execute(statement)).scalar_one()
             return count

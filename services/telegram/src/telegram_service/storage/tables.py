@@ -65,3 +65,29 @@ conversations = Table(
     Column("number", Integer, nullable=False),
     Column("last_used", Moment, nullable=False),
 )
+
+broadcasts = Table(
+    "broadcasts",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True),
+    # Of the command: handled twice, it makes one broadcast.
+    Column("key", String(300), nullable=False, unique=True),
+    Column("admin_id", BigInteger, nullable=False),
+    Column("language", String(8), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("state", String(16), nullable=False),
+    # Of those it is for, by what became of it; filled in when it is over.
+    Column("counts", JSON, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+Index("ix_broadcasts_state", broadcasts.c.state)
+
+recipients = Table(
+    "recipients",
+    metadata,
+    Column("broadcast_id", ForeignKey("broadcasts.id", ondelete="CASCADE"), primary_key=True),
+    Column("person_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+)
+Index("ix_recipients_state", recipients.c.broadcast_id, recipients.c.state, recipients.c.person_id)
+Index("ix_recipients_person_id", recipients.c.person_id)

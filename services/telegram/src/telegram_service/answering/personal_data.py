@@ -1,0 +1,137 @@
+"""All that is kept about somebody: given to them, or deleted.
+
+People's own lanes are found by their names. What they said in groups stands in the lanes of the groups, among
+what others said; it is found by reading all of that. Forgetting is rare, and so nothing has to be kept in
+addition, with every message, only to find it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from servicekit.journal.ledger import Ledger
+from servicekit.journal.records import Entry
+from servicekit.storage.database import Database
+from servicekit.storage.sealing import Unreadable
+from telegram_service.allowance import Allowance
+from telegram_service.answering.envelopes import Envelopes
+from telegram_service.storage.broadcasts import Broadcasts
+from telegram_service.storage.conversations import Conversations
+from telegram_service.storage.people import People
+
+FILE_NAME = "neo-export.json"
+GROUPS = "-"
+"""The numbers of groups are negative, and so their lanes begin."""
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalData:
+    """Raises ``StorageUnavailable`` while the database is away."""
+
+    database: Database
+    people: People
+    conversations: Conversations
+    broadcasts: Broadcasts
+    ledger: Ledger
+    envelopes: Envelopes
+    allowance: Allowance
+
+    async def export(self, person_id: int) -> bytes | None:
+        """A JSON file with all of it; None: nobody of this number is known."""
+        known = await self.people.get(person_id)
+        messages = [await self._exported(entry, update) async for entry, update in self._said_by(person_id)]
+        if known is None and not messages:
+            return None
+        person = None
+        if known is not None:
+            person = {
+                "settings": asdict(known.person.settings),
+                "banned": known.person.banned,
+                "reachable": known.person.reachable,
+                "first_seen": known.first_seen.isoformat(),
+                "last_seen": known.last_seen.isoformat(),
+            }
+        document = {
+            "id": person_id,
+            "person": person,
+            "conversations": [
+                {
+                    "chat": kept.lane,
+                    "at": kept.at.isoformat(),
+                    "question": kept.turn.question,
+                    "document": kept.turn.document or None,
+                    "answer": kept.turn.answer,
+                }
+                for kept in await self.conversations.of_person(person_id)
+            ],
+            "messages": messages,
+            "counters": await self.allowance.known_of(person_id),
+        }
+        return json.dumps(document, ensure_ascii=False, indent=2).encode()
+
+    async def forget(self, person_id: int) -> None:
+        """Delete all of it; a ban stays, as a number. Whoever works on one of their messages stops. May be
+        called again where it was broken off: what somebody said last, the wish to be forgotten, goes last."""
+        await self.allowance.forget(person_id)
+        await self.broadcasts.forget(person_id)
+        await self.conversations.forget(person_id)
+        await self.people.forget(person_id)
+        in_groups = [entry async for entry, _ in self._said_by(person_id, GROUPS)]
+        for start in range(0, len(in_groups), PAGE):
+            await self.ledger.erase(in_groups[start : start + PAGE])
+        for lane in await self._own_lanes(person_id):
+            await self.ledger.forget(lane)
+        await self.database.scrub()
+
+    async def _own_lanes(self, person_id: int) -> list[str]:
+        """Of the private chat with them: its conversation, topics, and commands."""
+        name = str(person_id)
+        return [
+            lane for lane in await self.ledger.lanes(name) if lane == name or lane[len(name)] in {":", "!"}
+        ]
+
+    async def _said_by(
+        self, person_id: int, lanes: str | None = None
+    ) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
+        """What somebody has sent that is still kept, with the update that it was."""
+        for beginning in (str(person_id), GROUPS) if lanes is None else (lanes,):
+            after = 0
+            while page := await self.ledger.history(beginning, after=after, limit=PAGE):
+                after = page[-1].id
+                for entry in page:
+                    update = self._opened(entry)
+                    if update is not None and _sender(update) == person_id:
+                        yield entry, update
+
+    def _opened(self, entry: Entry) -> dict[str, Any] | None:
+        try:
+            return self.envelopes.open_update(entry.payload) if entry.payload else None
+        except Unreadable:
+            return None
+
+    async def _exported(self, entry: Entry, update: dict[str, Any]) -> dict[str, Any]:
+        texts = []
+        for part in await self.ledger.parts(entry.id):
+            try:
+                texts.append(self.envelopes.open_answer(part.content).message.text if part.content else "")
+            except Unreadable:
+                continue
+        return {
+            "chat": entry.lane,
+            "at": entry.received_at.isoformat(),
+            "state": entry.state,
+            "update": update,
+            "answers": texts,
+        }
+
+
+def _sender(update: dict[str, Any]) -> int | None:
+    for kind in ("message", "callback_query", "my_chat_member"):
+        if kind in update:
+            sender: int | None = update[kind].get("from", {}).get("id")
+            return sender
+    return None

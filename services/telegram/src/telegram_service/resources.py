@@ -1,0 +1,109 @@
+"""Settings become resources: one function for each, and nothing happens before it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+from telegram import Bot
+from telegram.request import HTTPXRequest
+
+from servicekit.ai_core.client import AiCore, key_in
+from servicekit.documents.port import Limits as DocumentLimits
+from servicekit.hot_state import HotState, open_hot_state
+from servicekit.journal.journal import now_in_utc
+from servicekit.key_value.limits import Limits
+from servicekit.storage.database import Database, database_url
+from servicekit.storage.sealing import Seal, seal_for
+from servicekit.storage.secret_file import kept_secret
+from telegram_service.allowance import Allowance, Rules
+from telegram_service.answering.asking import Persona, Thresholds
+from telegram_service.answering.tools import Policy
+from telegram_service.config import Settings
+from telegram_service.dialogue.decide import House
+from telegram_service.hot_keys import HotKeys
+from telegram_service.personas import SYSTEM_PROMPTS
+
+CONNECTIONS = 64
+
+
+def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
+    """Raises DatabaseAddressError."""
+    password = settings.db_password.get_secret_value() if settings.db_password else None
+    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
+    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+
+
+def bot_of(settings: Settings) -> Bot:
+    """The bot; no call is made yet."""
+    request = HTTPXRequest(
+        CONNECTIONS, read_timeout=20.0, pool_timeout=10.0, httpx_kwargs={"trust_env": False}
+    )
+    return Bot(
+        settings.telegram_bot_token.get_secret_value(),
+        base_url=f"{settings.telegram_api_url}/bot",
+        base_file_url=f"{settings.telegram_api_url}/file/bot",
+        request=request,
+    )
+
+
+def seal_of(settings: Settings) -> Seal:
+    """Keeps what people write unreadable in the database. Raises SecretFileError."""
+    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
+    old = [each.get_secret_value() for each in settings.secret_key_old]
+    return seal_for("telegram", secret or kept_secret(settings.local_secret_path), old)
+
+
+def ai_core_of(settings: Settings) -> AiCore:
+    """The AI core, with the key of the settings or that of a core on this machine."""
+    if settings.ai_api_key is not None:
+        return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
+    return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
+
+
+def hot_state_of(
+    settings: Settings, bot_id: int, on_failure: Callable[[], None]
+) -> AbstractAsyncContextManager[HotState]:
+    """What may be lost: in Redis, else in this process."""
+    url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    password = settings.redis_password.get_secret_value() if settings.redis_password else None
+    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=on_failure)
+
+
+def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
+    """How much people may do."""
+    rules = Rules(
+        settings.max_messages_per_minute,
+        settings.max_messages_per_minute_overall,
+        settings.max_tokens_per_day,
+    )
+    return Allowance(limits, HotKeys(seal), rules, now_in_utc)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Who may use the bot, and how it answers."""
+    return Policy(
+        house=House(settings.retention_days),
+        persona=Persona(
+            SYSTEM_PROMPTS,
+            settings.max_conversation_length,
+            settings.max_conversation_characters,
+            settings.default_model,
+            settings.max_document_characters,
+        ),
+        processing_timeout=timedelta(seconds=settings.processing_timeout),
+        thresholds=Thresholds(settings.short_answers_from, settings.no_edits_from),
+        allowed=settings.allowed_users,
+        admins=settings.admin_users,
+    )
+
+
+def document_limits_of(settings: Settings) -> DocumentLimits:
+    """What one document may take."""
+    return DocumentLimits(
+        input_bytes=settings.max_file_size,
+        characters=settings.max_document_characters,
+        pages=settings.max_document_pages,
+        seconds=settings.document_timeout,
+    )
