@@ -1,7 +1,6 @@
-"""The process that reads one document: ``python -m`` this module, with kind, limits, parent and charset.
+"""The process that reads one document: ``python -m`` this, with path, kind, limits, parent and charset.
 
-The document lies in the working folder as ``input``. Its text goes to standard output, as UTF-8; what became
-of it is the exit status.
+The document's text goes to standard output, as UTF-8; what became of it is the exit status.
 """
 
 from __future__ import annotations
@@ -20,17 +19,15 @@ from servicekit.documents.port import DocumentRefused, Kind, Limits, Refusal
 from servicekit.documents.programs import command_for
 from servicekit.documents.verdicts import EXIT_STATUS
 
-INPUT = "input"
 
-
-def main(kind: str, limits_json: str, parent: str, charset: str) -> int:
+def main(path: str, kind: str, limits_json: str, parent: str, charset: str) -> int:
     """The exit status."""
     limits = msgspec.json.decode(limits_json, type=Limits)
     try:
         if kind in {Kind.IMAGE, Kind.DOC}:
-            _become(Kind(kind), limits, int(parent))
+            _become(command_for(Kind(kind), path), limits, int(parent))
         confine(limits, int(parent))
-        _write(_pieces(Kind(kind), limits, charset), limits)
+        _write(_pieces(Path(path), Kind(kind), limits, charset), limits)
     except DocumentRefused as refused:
         return EXIT_STATUS[refused.refusal]
     except MemoryError:
@@ -40,17 +37,16 @@ def main(kind: str, limits_json: str, parent: str, charset: str) -> int:
     return 0
 
 
-def _become(kind: Kind, limits: Limits, parent: int) -> NoReturn:
+def _become(command: list[str] | None, limits: Limits, parent: int) -> NoReturn:
     """A program of the system reads it, under the same limits and in this very process."""
-    command = command_for(kind, INPUT)
     if command is None:
         raise DocumentRefused(Refusal.NOT_INSTALLED)
     confine(limits, parent)
     os.execvp(command[0], command)  # noqa: S606 — the command is ours, the document only its input
 
 
-def _pieces(kind: Kind, limits: Limits, charset: str) -> Iterator[str]:
-    data = Path(INPUT).read_bytes()
+def _pieces(path: Path, kind: Kind, limits: Limits, charset: str) -> Iterator[str]:
+    data = path.read_bytes()
     if kind is Kind.TEXT:
         yield decoded(data, charset)
     elif kind is Kind.HTML:

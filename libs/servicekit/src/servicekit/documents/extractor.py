@@ -14,6 +14,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -63,7 +64,7 @@ class ConfinedExtractor:
     async def _read(self, kind: Kind, data: bytes, charset: str) -> bytes:
         """What the process wrote. Raises DocumentRefused, ExtractorUnavailable, OSError."""
         most = (self._limits.characters + 1) * _BYTES_PER_CHARACTER
-        async with _folder(data) as folder, self._process(kind, charset, folder) as process:
+        async with _nameless(data) as file, self._process(kind, charset, file) as process:
             try:
                 async with asyncio.timeout(self._limits.seconds):
                     output = await _read_at_most(process, most)
@@ -80,12 +81,27 @@ class ConfinedExtractor:
         return output
 
     @asynccontextmanager
-    async def _process(self, kind: Kind, charset: str, folder: Path) -> AsyncIterator[Process]:
+    async def _process(self, kind: Kind, charset: str, file: int) -> AsyncIterator[Process]:
         """Has ended, with all that it started, when the context ends."""
-        process = await asyncio.create_subprocess_exec(
+        limits = msgspec.json.encode(self._limits).decode()
+        async with _empty_folder() as folder:
+            process = await self._start(
+                [f"/dev/fd/{file}", kind, limits, f"{os.getpid()}", charset], file, folder
+            )
+            try:
+                yield process
+            finally:
+                if process.returncode is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                while await _stdout(process).read(_CHUNK):
+                    pass
+                await process.wait()
+
+    async def _start(self, arguments: list[str], file: int, folder: Path) -> Process:
+        return await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-I", "-B", "-m", confined.__name__),
-            *(kind.value, msgspec.json.encode(self._limits).decode(), str(os.getpid()), charset),
+            *("-I", "-B", "-m", confined.__name__, *arguments),
             stdin=DEVNULL,
             stdout=PIPE,
             # Parsers quote what they cannot read.
@@ -93,16 +109,8 @@ class ConfinedExtractor:
             cwd=folder,
             env=_environment(folder),
             start_new_session=True,
+            pass_fds=(file,),
         )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-            while await _stdout(process).read(_CHUNK):
-                pass
-            await process.wait()
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -118,10 +126,23 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _folder(data: bytes) -> AsyncIterator[Path]:
+async def _nameless(data: bytes) -> AsyncIterator[int]:
+    """The descriptor of a file in no folder: whatever ends this process, nobody's document is left behind."""
+    with await asyncio.to_thread(_written, data) as file:
+        yield file.fileno()
+
+
+def _written(data: bytes) -> BinaryIO:
+    file = tempfile.TemporaryFile()  # noqa: SIM115 — whoever asked for it closes it
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+@asynccontextmanager
+async def _empty_folder() -> AsyncIterator[Path]:
     folder = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="neo-document-"))
     try:
-        await asyncio.to_thread((folder / confined.INPUT).write_bytes, data)
         yield folder
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
