@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
-from ai_core_service import Server, free_port
+from ai_core_service import free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
 from tests.emulators.telegram.world import Person
 
@@ -23,6 +23,18 @@ from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 COMMAND = Path(sys.executable).with_name("telegram-service")
 PATIENCE = 120.0
 SECRET = "a-secret-of-the-tests"
+
+
+class Core(Protocol):
+    """An AI core, real or not."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+
+    @property
+    def key(self) -> str:
+        """Opens it."""
 
 
 @dataclass
@@ -90,7 +102,7 @@ class Guest:
 
 
 @asynccontextmanager
-async def open_house(core: Server, folder: Path, **settings: str) -> AsyncIterator[House]:
+async def open_house(core: Core, folder: Path, **settings: str) -> AsyncIterator[House]:
     """The service, up; more settings go to its environment."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
