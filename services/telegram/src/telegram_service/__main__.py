@@ -1,4 +1,4 @@
-"""The ``telegram-service`` command."""
+"""The ``telegram-service`` command: which of its commands runs, and with what."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import asyncio
 import os
 import sys
-from pathlib import Path
+from collections.abc import Coroutine
+from typing import Any
 
 from telegram.error import InvalidToken, TelegramError
 
@@ -14,11 +15,14 @@ from servicekit import logging
 from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
+from servicekit.storage.secret_file import SecretFileError
 from telegram_service import app
+from telegram_service.cli import dead_letters, rotation, users
+from telegram_service.cli.office import Office, open_office
+from telegram_service.cli.terminal import ENV_FILE, FINE, complain
 from telegram_service.config import Settings
 
-UNUSABLE = 2
-"""Exit status: the settings have to be changed."""
+STOPPED_BY_HAND = 130
 
 
 def main() -> None:
@@ -30,27 +34,63 @@ def command(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
     # What python-telegram-bot is about to return anyway; without this it warns of it.
     os.environ.setdefault("PTB_TIMEDELTA", "1")
+    options = _parser().parse_args(arguments)
+    try:
+        settings = Settings.load(os.environ, ENV_FILE)
+    except SettingsError as error:
+        return complain(*error.lines)
+    if options.command == "run":
+        logging.configure("debug" if settings.debug else settings.log_level, settings.log_format)
+        return _finish(_serve(settings))
+    logging.configure("warning", "console")
+    return _finish(_operate(options, settings))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="telegram-service", description="Lets people chat with an AI core's models on Telegram."
+        prog="telegram-service",
+        description="Lets people chat with an AI core's models on Telegram. Settings come from the "
+        "environment or .env; the README lists them.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="answer until SIGTERM or Ctrl-C")
-    parser.parse_args(arguments)
-    return run()
+    dead_letters.add_commands(commands)
+    users.add_commands(commands)
+    rotation.add_commands(commands)
+    return parser
 
 
-def run() -> int:
-    """Answer until a signal."""
+async def _serve(settings: Settings) -> int:
+    await app.run(settings)
+    return FINE
+
+
+async def _operate(options: argparse.Namespace, settings: Settings) -> int:
+    async with open_office(settings) as office:
+        return await _in_office(options, settings, office)
+
+
+async def _in_office(options: argparse.Namespace, settings: Settings, office: Office) -> int:
+    match options.command:
+        case "dead-letters":
+            return await dead_letters.run(options, office)
+        case "users":
+            return await users.run(options, office)
+        case "export":
+            return await users.export(options, office)
+        case "forget":
+            return await users.forget(options, office)
+        case _:
+            return await rotation.run(settings, office)
+
+
+def _finish(work: Coroutine[Any, Any, int]) -> int:
     try:
-        settings = Settings.load(os.environ, Path(".env"))
-    except SettingsError as error:
-        return _complain(*error.lines)
-    logging.configure("debug" if settings.debug else settings.log_level, settings.log_format)
-    try:
-        asyncio.run(app.run(settings))
-    except (DatabaseAddressError, ListenError, StorageUnavailable, TelegramError) as error:
-        return _complain(sentence(error))
-    return 0
+        return asyncio.run(work)
+    except (DatabaseAddressError, ListenError, SecretFileError, StorageUnavailable, TelegramError) as error:
+        return complain(sentence(error))
+    except KeyboardInterrupt:
+        return STOPPED_BY_HAND
 
 
 def sentence(error: Exception) -> str:
@@ -59,19 +99,16 @@ def sentence(error: Exception) -> str:
         case ListenError():
             return f"TELEGRAM_HOST, TELEGRAM_PORT: {error}"
         case StorageUnavailable():
-            return "The database cannot be used: check DATABASE_URL, DB_USER and DB_PASSWORD."
+            return (
+                "The database cannot be used: check TELEGRAM_DATABASE_URL, TELEGRAM_DB_USER and "
+                "TELEGRAM_DB_PASSWORD, and that it runs."
+            )
         case InvalidToken():
             return "TELEGRAM_BOT_TOKEN: Telegram does not know it. @BotFather gives valid ones."
         case TelegramError():
             return f"Telegram cannot be used ({type(error).__name__}): check TELEGRAM_API_URL."
         case _:
             return str(error)
-
-
-def _complain(*lines: str) -> int:
-    for line in lines:
-        print(line, file=sys.stderr)
-    return UNUSABLE
 
 
 if __name__ == "__main__":

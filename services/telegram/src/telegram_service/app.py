@@ -26,7 +26,6 @@ from servicekit.serving.health import Check, Health
 from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime, until_signal
 from servicekit.storage.database import Database, StorageUnavailable
-from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
@@ -54,12 +53,12 @@ from telegram_service.resources import (
     database_of,
     document_limits_of,
     hot_state_of,
+    migrate,
     policy_of,
     seal_of,
 )
 from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.conversations import Conversations
-from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.people import People
 from telegram_service.storage.tables import journal as journal_tables
 from telegram_service.web import WEBHOOK_PATH, Door, create_web
@@ -96,16 +95,6 @@ class Service:
     door: Door
     broadcaster: Broadcaster
     attic: Attic
-
-
-async def migrate(settings: Settings) -> None:
-    """Bring the database up to date. Raises StorageUnavailable, DatabaseAddressError."""
-    database = database_of(settings, command_seconds=MIGRATION_SECONDS)
-    try:
-        if (revision := await upgrade(database, SCHEMA)) is not None:
-            log.info("database migrated", revision=revision)
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
@@ -227,6 +216,8 @@ async def run(settings: Settings) -> None:
     await migrate(settings)
     async with until_signal() as lifetime, open_service(settings) as service, _door_of(settings, service):
         await _introduce(service.bot)
+        for lack in await asyncio.to_thread(missing):
+            log.warning("not installed", for_want_of_it_no=lack)
         service.crew.start()
         async with (
             _receiving(settings, service, lifetime),

@@ -14,7 +14,9 @@ from servicekit.documents.port import Limits as DocumentLimits
 from servicekit.hot_state import HotState, open_hot_state
 from servicekit.journal.journal import now_in_utc
 from servicekit.key_value.limits import Limits
+from servicekit.logging import get_logger
 from servicekit.storage.database import Database, database_url
+from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import Seal, seal_for
 from servicekit.storage.secret_file import kept_secret
 from telegram_service.allowance import Allowance, Rules
@@ -24,8 +26,12 @@ from telegram_service.config import Settings
 from telegram_service.dialogue.decide import House
 from telegram_service.hot_keys import HotKeys
 from telegram_service.personas import SYSTEM_PROMPTS
+from telegram_service.storage.migrations import SCHEMA
 
 CONNECTIONS = 64
+SEAL_PURPOSE = "telegram"
+
+log = get_logger(__name__)
 
 
 def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
@@ -33,6 +39,16 @@ def database_of(settings: Settings, *, command_seconds: float | None = None) -> 
     password = settings.db_password.get_secret_value() if settings.db_password else None
     url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
     return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the database up to date. Raises StorageUnavailable, DatabaseAddressError."""
+    database = database_of(settings, command_seconds=MIGRATION_SECONDS)
+    try:
+        if (revision := await upgrade(database, SCHEMA)) is not None:
+            log.info("database migrated", revision=revision)
+    finally:
+        await database.close()
 
 
 def bot_of(settings: Settings) -> Bot:
@@ -48,11 +64,23 @@ def bot_of(settings: Settings) -> Bot:
     )
 
 
+def secret_of(settings: Settings) -> str | None:
+    """SECRET_KEY, or what ``make run`` has made in its place. Raises SecretFileError."""
+    if settings.secret_key is not None:
+        return settings.secret_key.get_secret_value()
+    return kept_secret(settings.local_secret_path)
+
+
 def seal_of(settings: Settings) -> Seal:
     """Keeps what people write unreadable in the database. Raises SecretFileError."""
-    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
     old = [each.get_secret_value() for each in settings.secret_key_old]
-    return seal_for("telegram", secret or kept_secret(settings.local_secret_path), old)
+    return seal_for(SEAL_PURPOSE, secret_of(settings), old)
+
+
+def bot_id_of(settings: Settings) -> int:
+    """The bot's number, with which its token begins; 0: it does not."""
+    number = settings.telegram_bot_token.get_secret_value().partition(":")[0]
+    return int(number) if number.isascii() and number.isdecimal() else 0
 
 
 def ai_core_of(settings: Settings) -> AiCore:

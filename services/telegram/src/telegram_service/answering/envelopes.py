@@ -9,9 +9,8 @@ import msgspec
 from servicekit.storage.sealing import Seal
 from telegram_service.dialogue.refusal import Refusal
 from telegram_service.messenger.port import Outgoing
+from telegram_service.storage.resealing import ANSWERS, UPDATES
 
-_PLACE_OF_UPDATES = "update"
-_PLACE_OF_ANSWERS = "answer"
 _REFUSED = "refused"
 """Beside the update where there is one; Telegram has no such field."""
 
@@ -30,11 +29,11 @@ class Envelopes:
         fields = {name: value for name, value in update.items() if name != _REFUSED}
         if refusal is not None:
             fields[_REFUSED] = refusal
-        return self._seal.close(msgspec.json.encode(fields), _PLACE_OF_UPDATES)
+        return self._seal.close(msgspec.json.encode(fields), UPDATES)
 
     def open_update(self, payload: bytes) -> dict[str, Any]:
         """The update again."""
-        return msgspec.json.decode(self._seal.open(payload, _PLACE_OF_UPDATES), type=dict[str, Any])
+        return msgspec.json.decode(self._seal.open(payload, UPDATES), type=dict[str, Any])
 
     def refusal_in(self, update: dict[str, Any]) -> Refusal | None:
         """Of an update that was opened."""
@@ -42,8 +41,8 @@ class Envelopes:
 
     def close_answer(self, outgoing: Outgoing) -> bytes:
         """A message that is to go out."""
-        return self._seal.close(msgspec.json.encode(outgoing), _PLACE_OF_ANSWERS)
+        return self._seal.close(msgspec.json.encode(outgoing), ANSWERS)
 
     def open_answer(self, content: bytes) -> Outgoing:
         """The message again."""
-        return msgspec.json.decode(self._seal.open(content, _PLACE_OF_ANSWERS), type=Outgoing)
+        return msgspec.json.decode(self._seal.open(content, ANSWERS), type=Outgoing)

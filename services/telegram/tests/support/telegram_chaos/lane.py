@@ -16,8 +16,8 @@ from telegram_chaos.forks import Zygote
 from telegram_chaos.outages import Servers
 from telegram_chaos.plan import plan_of
 from telegram_chaos.run import Outcome, environ_of, perform
-from telegram_service import app
 from telegram_service.config import Settings
+from telegram_service.resources import migrate
 
 
 def perform_all(work: Any, results: Any, keep: Path) -> None:
@@ -60,4 +60,4 @@ def _free_port() -> int:
 
 def _prepare(address: str, folder: Path) -> None:
     environ = {"TELEGRAM_BOT_TOKEN": "none", "DATABASE_URL": address}
-    asyncio.run(app.migrate(Settings.load(environ, folder / ".env")))
+    asyncio.run(migrate(Settings.load(environ, folder / ".env")))

@@ -1,0 +1,1 @@
+"""What operators do by hand, one module for each thing."""
