@@ -9,6 +9,8 @@ A process of its own, because reading a GGUF file takes three times its size for
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -53,7 +55,11 @@ def main(arguments: list[str]) -> int:
 def _from_gguf(source: Path, folder: Path) -> Path:
     """The folder with the file's graph and weights. Raises RuntimeError."""
     link = folder / "model.gguf"
-    link.symlink_to(source)
+    if os.access(source, os.W_OK):
+        link.symlink_to(source)
+    else:
+        # OpenVINO opens it for writing, too, though it writes nothing; what it may not write, it cannot read.
+        shutil.copyfile(source, link)
     config = genai.SchedulerConfig()
     config.num_kv_blocks = 1
     try:
