@@ -158,3 +158,12 @@ async def test_a_mail_is_answered_whole_and_gets_a_subject(server: Server) -> No
         assert answer.suggested_subject == "Combien de congés ?"
         with pytest.raises(ModelMissing):
             await ai_core.generate(GenerateRequest(prompt="x", model="other"))
+
+
+async def test_a_core_without_a_speech_model_says_so(server: Server) -> None:
+    async with AiCore(server.url, server.key) as ai_core:
+        with pytest.raises(ModelMissing):
+            await ai_core.transcribe(b"OggS")
+    async with AiCore("http://127.0.0.1:9", "neo_a_b") as nowhere:
+        with pytest.raises(Unreachable):
+            await nowhere.transcribe(b"OggS")

@@ -16,6 +16,7 @@ from telegram.error import TelegramError
 
 from servicekit.ai_core.client import AiCore
 from servicekit.documents.extractor import ConfinedExtractor
+from servicekit.documents.programs import missing
 from servicekit.hot_state import HotState
 from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal, now_in_utc
