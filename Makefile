@@ -58,6 +58,18 @@ format: .setup-test  ## let ruff repair and format what it can
 bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)
 	@$(BIN)/python -m loadtests.bench
 
+.PHONY: chaos
+chaos: .setup-test  ## kill and cut off the Telegram service in 500 random runs (CHAOS="--help" says more)
+	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m telegram_chaos $(CHAOS)
+
+.PHONY: load-telegram
+load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; 6 minutes)
+	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m loadtests.telegram
+
+.PHONY: telegram-emulator
+telegram-emulator:  ## try the Telegram service without a token: chat with it in the browser
+	@$(DEMO_MODEL); tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
+
 .PHONY: openapi
 openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API
 	@PYTHONPATH=services/ai-core/tests/support:tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py

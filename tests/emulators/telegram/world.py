@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ class World:
         self.commands: dict[str, list[dict[str, str]]] = {}
         self.transcript: list[Happened] = []
         self.flood = FloodControl()
-        self._queries: dict[str, float] = {}
+        self._queries: dict[str, tuple[float, int]] = {}
+        """When and in which chat a button was pressed."""
         self._numbers = itertools.count(1)
         self._update_ids = itertools.count(100_000)
 
@@ -139,7 +141,7 @@ class World:
     def press(self, person: Person, chat_id: int, message_id: int, data: str) -> dict[str, Any]:
         """Somebody presses a button of a message, or says so."""
         query_id = f"{next(self._numbers):018}"
-        self._queries[query_id] = self.clock()
+        self._queries[query_id] = self.clock(), chat_id
         return self._update(
             {
                 "callback_query": {
@@ -240,11 +242,14 @@ class World:
 
     def answer_query(self, fields: dict[str, Any]) -> bool:
         """answerCallbackQuery. Raises Refusal."""
-        asked = self._queries.pop(str(fields.get("callback_query_id")), None)
-        if asked is None or self.clock() - asked > CALLBACK_SECONDS:
+        asked, chat_id = self._queries.pop(str(fields.get("callback_query_id")), (-math.inf, 0))
+        if self.clock() - asked > CALLBACK_SECONDS:
             raise refusal.OLD_QUERY
-        if len(str(fields.get("text", ""))) > 200:
+        text = str(fields.get("text") or "")
+        if len(text) > 200:
             raise refusal.bad_request("MESSAGE_TOO_LONG")
+        if text:
+            self.transcript.append(Happened(self.clock(), "hint", chat_id, text=text))
         return True
 
     def list_commands(self, fields: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import uvicorn
+from fastapi import FastAPI
 from telegram import Bot
 from telegram.request import HTTPXRequest
 from tests.emulators.telegram.app import BotApi, create_emulator
@@ -43,13 +44,20 @@ class TelegramServer:
 
 @asynccontextmanager
 async def telegram_server(
-    token: str = TOKEN, *, clock: Callable[[], float] = time.time, mangle: Mangle = list
+    token: str = TOKEN,
+    *,
+    clock: Callable[[], float] = time.time,
+    mangle: Mangle = list,
+    also: Callable[[FastAPI, BotApi], None] | None = None,
 ) -> AsyncIterator[TelegramServer]:
-    """Served from this event loop until the block ends."""
+    """Served from this event loop until the block ends. ``also`` adds to what is served."""
     world = World(clock)
     delivery = Delivery(world, mangle)
     api = BotApi(world, delivery, token)
-    server = uvicorn.Server(uvicorn.Config(create_emulator(api), log_level="critical", lifespan="on"))
+    app = create_emulator(api)
+    if also is not None:
+        also(app, api)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = asyncio.create_task(server.serve([listener]))
         try:
