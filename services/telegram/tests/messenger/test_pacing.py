@@ -115,15 +115,26 @@ async def test_what_is_shown_at_leisure_is_never_refused(gaps: list[float]) -> N
     pacer = Pacer(EmbeddedLimits(clock))
     for gap in gaps:
         clock.now += gap
-        if await pacer.at_leisure(42):
+        wait = await pacer.at_leisure(42)
+        if wait is not None:
+            clock.now += wait
             control.admit(42, clock.now)
 
 
 async def test_what_is_shown_at_leisure_leaves_room_for_what_has_to_be_said() -> None:
     pacer = Pacer(EmbeddedLimits(Clock()))
-    assert await pacer.at_leisure(42)
-    assert not await pacer.at_leisure(42)
+    assert await pacer.at_leisure(42) == 0
+    assert await pacer.at_leisure(42) is None
     assert await pacer.in_chat(42, PATIENCE) == 0
+
+
+async def test_where_others_wait_nothing_is_shown_at_leisure() -> None:
+    pacer = Pacer(EmbeddedLimits(Clock()))
+    waits = [await pacer.at_leisure(chat) for chat in range(1, 21)]
+    shown = [wait for wait in waits if wait is not None]
+    assert shown == sorted(shown)
+    assert 5 <= len(shown) < 10
+    assert waits[len(shown) :] == [None] * (20 - len(shown))
 
 
 async def test_a_chat_that_asked_for_silence_gets_it_and_others_do_not_wait() -> None:
@@ -132,6 +143,6 @@ async def test_a_chat_that_asked_for_silence_gets_it_and_others_do_not_wait() ->
     assert await pacer.in_chat(42, PATIENCE) >= 29.9
     assert await pacer.in_chat(43, PATIENCE) == 0
     clock.now += 20
-    assert not await pacer.at_leisure(42)
+    assert await pacer.at_leisure(42) is None
     clock.now += 11
     assert await pacer.in_chat(42, PATIENCE) == 0

@@ -90,7 +90,10 @@ class Deliverer:
 
     async def may_edit(self, chat_id: int) -> bool:
         """Whether a message under way may be shown as it is now; if so, this counts as a call."""
-        return await self._pacer.at_leisure(chat_id)
+        wait = await self._pacer.at_leisure(chat_id)
+        if wait:
+            await self._sleep(wait)
+        return wait is not None
 
     async def note(self, chat_id: int, refusal: TooSoon) -> None:
         """Telegram refused a call."""

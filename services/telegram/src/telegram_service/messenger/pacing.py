@@ -18,6 +18,8 @@ GROUP_GAP = 3.7
 OVERALL_PER_SECOND = 28.0
 BURST = 2
 """Calls of one chat at once: the parts of a long answer need not wait at the beginning."""
+LEISURE_SECONDS = 0.25
+"""What is shown while it is written waits no longer for the turn of all."""
 _OVERALL = Bucket("everybody:pace", OVERALL_PER_SECOND, 1)
 
 
@@ -39,10 +41,13 @@ class Pacer:
         is booked for later would be lost to others until then."""
         return await self._limits.take([_OVERALL], patience=patience)
 
-    async def at_leisure(self, chat_id: int) -> bool:
-        """Whether a call that can as well be left out may be made now; if so, it is taken to be made. It
-        leaves the chat's burst to calls that cannot be left out."""
-        return await self._limits.take([self._chat(chat_id, 1), _OVERALL]) == 0
+    async def at_leisure(self, chat_id: int) -> float | None:
+        """Seconds until a call may be made that can as well be left out, which is taken to be made then;
+        None: leave it out. The chat's burst, and all turns where others wait, are for calls that cannot be."""
+        if await self._limits.take([self._chat(chat_id, 1)]) > 0:
+            return None
+        wait = await self._limits.take([_OVERALL], patience=LEISURE_SECONDS)
+        return wait if wait <= LEISURE_SECONDS else None
 
     async def silence(self, chat_id: int, seconds: float) -> None:
         """Telegram refused a call in a chat and asked for this."""
