@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from importlib import resources
 
-from authheaders.dmarc_lookup import DMARCException, get_org_domain, lookup_receiver_record
+from authheaders.dmarc_lookup import DMARCException, lookup_receiver_record
+from publicsuffix2 import PublicSuffixList
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,21 @@ def is_aligned(one: str, other: str, *, strict: bool = False) -> bool:
     return one == other or (not strict and organisation(one) == organisation(other))
 
 
-@lru_cache(4096)
 def organisation(domain: str) -> str:
-    """The organisational domain, by the public suffix list."""
-    return str(get_org_domain(domain) or domain)
+    """The organisational domain, by the public suffix list (RFC 7489, 3.2). The first call reads the list and
+    takes up to a second: not for an event loop."""
+    found = str(_suffixes().get_public_suffix(domain) or domain)
+    if "." in found or "." not in domain:
+        return found
+    # Under an ending that the list does not know (``.lan``, ``.corp``), it calls the ending itself the
+    # organisation, so that all below it would vouch for each other.
+    return ".".join(domain.split(".")[-2:])
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    with (resources.files("authheaders") / "public_suffix_list.txt").open(encoding="utf-8") as file:
+        return PublicSuffixList(file)
 
 
 def policy_names(domain: str) -> tuple[str, ...]:

@@ -35,20 +35,20 @@ class Verifier:
 
     async def verify(self, raw: bytes, letter: Letter) -> Proof:
         """Who sent it, as far as can be said; name servers that are away are part of the answer."""
-        verdict = verdict_of(letter, self._authserv_id)
+        verdict = await asyncio.to_thread(verdict_of, letter, self._authserv_id)
         if verdict is not Verdict.UNKNOWN or letter.sender is None:
             return Proof(verdict)
         return await self._by_signatures(raw, letter, letter.sender.domain)
 
     async def _by_signatures(self, raw: bytes, letter: Letter, domain: str) -> Proof:
-        signatures = vouching(letter)
-        names = [*policy_names(domain), *(each.key_name for each in signatures)]
+        policies_at, signatures = await asyncio.to_thread(_what_to_ask, letter, domain)
+        names = [*policies_at, *(each.key_name for each in signatures)]
         records = await asyncio.gather(*map(self._ask, names))
         away = None in records
         if away and not signatures:
             # Without a signature, no name server could make it better.
             return Proof(Verdict.UNKNOWN)
-        policies = records[: len(names) - len(signatures)]
+        policies = records[: len(policies_at)]
         found = policy([each or () for each in policies])
         for signature, keys in zip(signatures, records[len(policies) :], strict=True):
             if keys and await _vouches(raw, domain, signature, keys, found):
@@ -63,6 +63,10 @@ class Verifier:
             return await self._resolver.txt(name)
         except DnsAway:
             return None
+
+
+def _what_to_ask(letter: Letter, domain: str) -> tuple[tuple[str, ...], tuple[Signature, ...]]:
+    return policy_names(domain), vouching(letter)
 
 
 async def _vouches(
