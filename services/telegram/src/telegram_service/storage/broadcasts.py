@@ -176,7 +176,8 @@ class Broadcasts:
             .group_by(recipients.c.state)
         )
         async with self._database.reading() as connection:
-            return dict((await connection.execute(statement)).tuples().all())
+            rows = (await connection.execute(statement)).all()
+            return {row[0]: row[1] for row in rows}
 
     async def conclude(self, number: int, counts: Mapping[str, int]) -> None:
         """Nobody is left to send it to: keep the counts, and no longer who they were."""
