@@ -8,35 +8,14 @@ import email
 from email.policy import default
 
 from hostile import ANSWERED, hostile
+from mail_core import scripted_core
 from mail_servers import Dovecot
 from running_service import PostOffice, RunningService
-from scripted_core import scripted_core
 from sqlalchemy import select
+from what_left import ONLY_HEADERS, mailboxes
 
 from mail_service.storage.tables import journal
 from servicekit.journal.records import PENDING, EntryState
-
-ONLY_HEADERS = {
-    *(
-        "from",
-        "to",
-        "subject",
-        "date",
-        "message-id",
-        "in-reply-to",
-        "references",
-        "mime-version",
-        "content-type",
-    ),
-    *(
-        "auto-submitted",
-        "x-auto-response-suppress",
-        "content-language",
-        "return-path",
-        "delivered-to",
-        "received",
-    ),
-}
 
 
 async def test_each_ends_in_its_state(post_office: PostOffice, dovecot: Dovecot) -> None:
@@ -75,12 +54,3 @@ async def states_in_order(running: RunningService, count: int) -> list[str]:
         "dead" if EntryState(state) is EntryState.DEAD else str(reason).partition(":")[0]
         for state, reason in rows
     ]
-
-
-def mailboxes(dovecot: Dovecot) -> set[str]:
-    """Everybody who has a mail."""
-    folders = dovecot.maildir("x@people.test").parent.parent
-    found = (path for path in folders.glob("*/*/new/*"))
-    return {f"{path.parts[-3]}@{path.parts[-4]}" for path in found} | {
-        f"{path.parts[-3]}@{path.parts[-4]}" for path in folders.glob("*/*/cur/*")
-    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from email.message import EmailMessage
 
+from mail_core import scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, question, reply
-from scripted_core import scripted_core
 
 
 async def test_two_services_that_write_to_each_other_fall_silent(post_office: PostOffice) -> None:

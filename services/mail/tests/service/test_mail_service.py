@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mail_core import scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, question, reply
-from scripted_core import scripted_core
 
 
 async def test_a_mail_is_answered_in_its_thread(post_office: PostOffice) -> None:

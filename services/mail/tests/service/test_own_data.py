@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from mail_core import scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, question
-from scripted_core import scripted_core
 from sqlalchemy import select
 
 from mail_service.storage.tables import metadata

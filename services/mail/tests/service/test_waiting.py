@@ -6,9 +6,9 @@ import io
 
 import docx
 import pytest
+from mail_core import Failure, Says, scripted_core
 from mail_servers import nobody, somebody
 from running_service import PostOffice, question
-from scripted_core import Failure, Says, scripted_core
 
 
 @pytest.mark.parametrize(
