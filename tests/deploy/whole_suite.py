@@ -93,8 +93,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy2(ROOT / name, folder / name)
     wheels = list((ROOT / "var" / "wheels").glob("*/llama_cpp_python-*.whl"))
     wheels.sort(key=lambda path: path.stat().st_mtime)
-        (ROOT / "var" / "wheels").glob("*/llama_cpp_python-*.whl"), key=lambda path: path.stat().st_mtime
-    )
     (folder / "deploy" / "wheels").mkdir()
     if wheels:
         shutil.copy(wheels[-1], folder / "deploy" / "wheels")
@@ -102,7 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Telephone:
-    """Somebody on Telegram; Telegram's stand-in runs in a thread, and containers reach it through a port here."""
+    """Somebody on Telegram. Its stand-in runs in a thread; containers reach it through a port here."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
