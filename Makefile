@@ -5,10 +5,6 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-# Without a model of the user's own, the demo model is served.
-DEMO_MODEL = { env; cat .env; } 2>/dev/null | grep -Eq '^(export +)?MODEL_(PATH|NAME)(_FILE)?=.' \
-	|| [ -e "$${MODEL_CONFIG_PATH:-config/models.json}" ] \
-	|| export MODEL_PATH=models/neo-demo/neo-demo.gguf MODEL_NAME=neo-demo
 # What mypy reads, one by one: in different members, files of tests may have the same name.
 TYPED := $(wildcard libs/* services/* models/* loadtests tests tools conftest.py)
 
@@ -18,7 +14,7 @@ help:  ## print this list
 
 .PHONY: run
 run:  ## set up what is needed, then serve the AI core on 127.0.0.1:8000, and the channels that have credentials
-	@$(DEMO_MODEL); tools/setup.sh run && exec $(BIN)/python tools/run_services.py
+	@tools/setup.sh run && exec $(BIN)/python tools/run_services.py
 
 .PHONY: chat
 chat: .setup-base  ## talk to the running AI core in this terminal
@@ -68,7 +64,7 @@ load-telegram: .setup-test  ## 1,000 people write to the Telegram service at onc
 
 .PHONY: telegram-emulator
 telegram-emulator:  ## try the Telegram service without a token: chat with it in the browser
-	@$(DEMO_MODEL); tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
+	@tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
 
 .PHONY: openapi
 openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API

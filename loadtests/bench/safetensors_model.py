@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
-from ai_core.engine.backends.openvino.gguf_metadata import read_gguf
+from ai_core.engine.backends.openvino.gguf_model import read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import tokenizer_of
 from loadtests.bench.model import CHAT_TEMPLATE, CONTROL_TOKENS, Shape
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_va
 from pydantic.networks import IPvAnyNetwork
 
 from ai_core.quantities import bytes_in, seconds_in
+from ai_core.standard_places import MODELS_FILE
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
 
@@ -120,7 +121,7 @@ class Settings(ServiceSettings):
     """Of one batch; each of its requests is bounded by MAX_BODY_BYTES."""
 
     default_model: str | None = None
-    model_config_path: Path = Path("config/models.json")
+    model_config_path: Path = MODELS_FILE
     model_cache_dir: Path = Path("var/models")
     """Where the relative paths of the models file begin."""
     adapter_folders: Annotated[tuple[Path, ...], BeforeValidator(_words)] = ()

@@ -59,17 +59,25 @@ def planner(settings: Settings) -> Callable[[ModelEntry], ModelPlan]:
     return plan
 
 
+def _converted(settings: Settings) -> Path:
+    return settings.model_cache_dir / "converted"
+
+
+def converted_models(settings: Settings) -> Path:
+    """Where models are kept that were brought into the form that an engine computes with."""
+    return _converted(settings) / "models"
+
+
 def engine_config(settings: Settings, plan: ModelPlan) -> EngineConfig:
     """How the engine process of one model is started."""
     entry = plan.entry
     max_sequences = entry.max_sequences or settings.max_sequences
-    converted = settings.model_cache_dir / "converted"
     return EngineConfig(
         backend=plan.decision.backend,
         model_path=str(plan.path or entry.path),
         adapters=[AdapterFile(one.name, str(one.path), one.scale) for one in entry.adapters],
-        converted_adapters=str(converted / "adapters"),
-        converted_models=str(converted / "models"),
+        converted_adapters=str(_converted(settings) / "adapters"),
+        converted_models=str(converted_models(settings)),
         chat_template=entry.chat_template,
         device=entry.device,
         # The name of a GGUF quantization says which file is fetched, not how it is loaded.

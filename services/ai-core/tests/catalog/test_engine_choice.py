@@ -24,7 +24,7 @@ from ai_core.catalog.facts import FileFacts, Form, facts_of
 from ai_core.catalog.machine import processor_flags, this_machine
 from ai_core.catalog.models import AdapterEntry, EngineChoice, ModelEntry, ModelType
 from ai_core.catalog.models_shape import ENGINES
-from ai_core.engine.backends.openvino.gguf_metadata import read_gguf
+from ai_core.engine.backends.openvino.gguf_model import read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import EXPRESSIONS
 from ai_core.engine.backends.openvino.shapes import ARCHITECTURES, WEIGHTS, unsupported
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ai_core.catalog.files import ModelSources, load_catalog
 from ai_core.catalog.models import CatalogError
+from ai_core.standard_places import MODELS_FILE
 
 
 @pytest.fixture
@@ -81,6 +83,25 @@ def test_no_model_at_all_says_what_to_set(folder: Path) -> None:
     sentence = refusal(sources(folder))
     assert "MODEL_PATH" in sentence
     assert "MODEL_CONFIG_PATH" in sentence
+
+
+def test_where_nothing_is_set_the_demo_model_is_served_if_it_is_here(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    nothing = replace(sources(folder), model_config_path=MODELS_FILE)
+    assert "MODEL_PATH" in refusal(nothing)
+    demo = folder / "models/neo-demo/neo-demo.gguf"
+    demo.parent.mkdir(parents=True)
+    demo.write_bytes(b"GGUF\x03\x00\x00\x00")
+    assert [(entry.name, entry.path.resolve()) for entry in load_catalog(nothing).entries] == [
+        ("neo-demo", demo.resolve())
+    ]
+    # A models file that was named and is not there is a mistake, and one that is there is meant.
+    assert "models.json" in refusal(sources(folder))
+    MODELS_FILE.parent.mkdir()
+    MODELS_FILE.write_text(json.dumps({"models": {"m": {"type": "gguf", "path": "good.gguf"}}}))
+    assert [entry.name for entry in load_catalog(nothing).entries] == ["m"]
 
 
 def test_a_name_without_a_file_is_refused(folder: Path) -> None:

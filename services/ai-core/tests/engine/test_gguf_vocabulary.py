@@ -13,11 +13,12 @@ from gguf_twin import write_q8_0_twin
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ai_core.engine.backends.gguf_file import BadGguf
 from ai_core.engine.backends.hf_vocabulary import HfVocabulary
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import GgufVocabulary, Model
 from ai_core.engine.backends.loading import CannotLoad
-from ai_core.engine.backends.openvino.gguf_metadata import BadFile, read_gguf
+from ai_core.engine.backends.openvino.gguf_model import read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import EXPRESSIONS, vocabulary_of
 
 
@@ -93,5 +94,5 @@ def test_what_cannot_be_done_exactly_is_refused_with_what_to_do() -> None:
 def test_a_file_that_is_cut_in_its_header_is_no_model(tmp_path: Path, length: int) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(DEMO_MODEL.read_bytes()[:length])
-    with pytest.raises(BadFile, match=r"it (ends|does not|claims)"):
+    with pytest.raises(BadGguf, match=r"it (ends|does not|claims)"):
         read_gguf(path)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from ai_core_service import DEMO_MODEL, QUESTIONS, Server, running
+from ai_core_service import AI_CORE, DEMO_MODEL, QUESTIONS, Server, running
 from lora_adapters import write_random_adapter
+from model_twins import ModelTwins
+
+from ai_core.catalog.conversion.manifest import MANIFEST, conversions
 
 SYSTEM = "Tu es Neo, l'assistant du Code du travail. Réponds en français, avec courtoisie et clarté. " * 8
 PERSON: dict[str, Any] = {
@@ -25,12 +32,23 @@ PERSON: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("openvino")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the models file and all that the server keeps."""
+    return tmp_path_factory.mktemp("openvino")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, twins: ModelTwins) -> Iterator[Server]:
     path, odd = str(DEMO_MODEL), str(write_random_adapter(folder / "odd", 1, strength=0.05))
     models = {
         "neo": {"type": "gguf", "engine": "openvino", "path": path, "adapters": {"odd": odd}},
         "reference": {"type": "gguf", "engine": "llama.cpp", "path": path},
+        "converted": {
+            "type": "transformers",
+            "engine": "openvino",
+            "path": str(twins.safetensors),
+            "quantization": "int8",
+        },
     }
     (folder / "models.json").write_text(json.dumps({"models": models, "default_model": "neo"}))
     with running(
@@ -88,6 +106,41 @@ def test_probabilities_biases_seeds_and_stop_strings(server: Server) -> None:
     stopped = chat(server, "Bonjour", stop=[word], max_tokens=30)["choices"][0]
     assert stopped["finish_reason"] == "stop"
     assert word not in stopped["message"]["content"]
+
+
+def test_safetensors_are_converted_once_by_the_real_converter_and_answer_alike(
+    server: Server, folder: Path, twins: ModelTwins
+) -> None:
+    """`make test` has made the converter's environment."""
+    alike = 0
+    for question in QUESTIONS:
+        ours, theirs = (
+            server.say(question, model=name, max_tokens=40) for name in ("converted", "reference")
+        )
+        assert ours["usage"]["prompt_tokens"] == theirs["usage"]["prompt_tokens"]
+        alike += ours["response"] == theirs["response"]
+    # Eight bits are not sixteen.
+    assert alike >= len(QUESTIONS) - 1
+    made = conversions(folder / "cache/converted/models")
+    assert [(found.source, found.form) for _, found in made] == [(str(twins.safetensors), "int8")]
+    before = (made[0][0] / MANIFEST).stat().st_mtime_ns
+    assert server.post("/api/v1/models/unload", {"model": "converted"}).status_code == 200
+    assert server.say("Bonjour", model="converted", max_tokens=4)["response"]
+    assert (made[0][0] / MANIFEST).stat().st_mtime_ns == before
+    listed = subprocess.run(
+        [AI_CORE, "models", "list", "--url", server.url],
+        env={
+            "PATH": os.environ["PATH"],
+            "MODEL_CONFIG_PATH": str(folder / "models.json"),
+            "MODEL_CACHE_DIR": str(folder / "cache"),
+            "NEO_API_KEY": server.key,
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.search(r"^converted: .* Converted for it: int8, \d", listed.stdout, re.MULTILINE)
 
 
 def test_an_adapter_changes_the_answer_beside_those_without_it(server: Server) -> None:

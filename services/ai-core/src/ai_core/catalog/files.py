@@ -8,6 +8,7 @@ from pathlib import Path
 from ai_core.catalog.models import Catalog, CatalogError, ModelEntry
 from ai_core.catalog.models_file import parse_models_file
 from ai_core.catalog.quantized import with_quantized
+from ai_core.standard_places import DEMO_MODEL, MODELS_FILE
 
 GGUF_MAGIC = b"GGUF"
 MAX_MODELS_FILE_BYTES = 1_048_576
@@ -29,7 +30,7 @@ def load_catalog(sources: ModelSources) -> Catalog:
     answers with its own error, and the others are served.
 
     MODEL_PATH goes first: then this one file is served, it begins like a GGUF file, and no models file is
-    read.
+    read. Where nothing is set and there is no models file, it is the demo model, if the sources are here.
 
     Raises:
         CatalogError: with one sentence that says what to do.
@@ -78,6 +79,8 @@ def _registry(sources: ModelSources) -> Catalog:
         with path.open("rb") as file:
             content = file.read(MAX_MODELS_FILE_BYTES + 1)
     except FileNotFoundError as error:
+        if path == MODELS_FILE and DEMO_MODEL.is_file():
+            return Catalog([ModelEntry(DEMO_MODEL.stem, DEMO_MODEL)], sources.default_model)
         raise CatalogError(
             f"There is no model to serve: set MODEL_PATH to a .gguf file, or list models in {path} "
             "(MODEL_CONFIG_PATH)."

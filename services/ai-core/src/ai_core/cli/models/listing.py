@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from ai_core.catalog.conversion.manifest import FORMS, Converted, existing, read
 from ai_core.catalog.hub.sizes import in_words
 from ai_core.catalog.plan import ModelPlan
 from ai_core.cli.models.workplace import Workplace
-from ai_core.model_wiring import planner
+from ai_core.model_wiring import converted_models, planner
 
 NOTHING = "–"
 
@@ -37,12 +39,28 @@ async def run(place: Workplace) -> int:
     """Print the table."""
     running = await place.server.models() or {}
     plan = planner(place.settings)
-    show([row_of(plan(entry), running.get(entry.name, {})) for entry in place.catalog.entries])
+    plans = [plan(entry) for entry in place.catalog.entries]
+    kept = converted_models(place.settings)
+    show([row_of(each, running.get(each.entry.name, {}), converted_forms(each, kept)) for each in plans])
     return 0
 
 
-def row_of(plan: ModelPlan, told: Mapping[str, Any]) -> Row:
-    """What the disk tells of one model, and what the running server told, if it knows it."""
+def converted_forms(plan: ModelPlan, kept: Path) -> list[Converted]:
+    """What was made of a folder of safetensors, as its files are now."""
+    if plan.entry.type != "transformers" or plan.path is None:
+        return []
+    places = [existing(plan.path, kept, quantization) for quantization in FORMS]
+    return [found for place in places if place is not None and (found := read(place)) is not None]
+
+
+def row_of(plan: ModelPlan, told: Mapping[str, Any], made: Iterable[Converted] = ()) -> Row:
+    """What the disk tells of one model, and what the running server told, if it knows it.
+
+    Args:
+        plan: the model and its files.
+        told: of it, by the server.
+        made: what it was converted to.
+    """
     entry, facts = plan.entry, plan.facts
     engine, reason = told.get("engine") or plan.decision.engine, told.get("engine_reason")
     reason = reason or plan.decision.reason
@@ -57,8 +75,12 @@ def row_of(plan: ModelPlan, told: Mapping[str, Any]) -> Row:
         resident=str(told.get("state", NOTHING)),
         memory=in_words(told["memory_bytes"]) if told.get("memory_bytes") else NOTHING,
         last_used=_moment(told.get("last_used_at")),
-        reason=facts.problem or reason,
+        reason=" ".join((facts.problem or reason, *map(_conversion, made))),
     )
+
+
+def _conversion(made: Converted) -> str:
+    return f"Converted for it: {made.form}, {in_words(made.size)}."
 
 
 def _moment(value: object) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ai_core.engine.backends.adapter_port import BadAdapter
-from ai_core.engine.backends.llama_cpp.gguf_format import BadGguf, GgufHeader, read_header, write_gguf
+from ai_core.engine.backends.gguf_file import BadGguf, GgufHeader
+from ai_core.engine.backends.llama_cpp.gguf_adapter import read_adapter_header, write_gguf
 from ai_core.engine.backends.llama_cpp.peft_adapter import CONFIG_FILE, WEIGHTS_FILE, Converted, convert
 
 CONVERSION = 1
@@ -66,7 +67,7 @@ def check_gguf(path: Path, base: BaseModel) -> None:
         OSError: unreadable.
     """
     try:
-        header = read_header(path)
+        header = read_adapter_header(path)
     except BadGguf as error:
         raise BadAdapter(f"{path} is no complete GGUF file: {error}") from error
     metadata = header.metadata

@@ -12,12 +12,13 @@ from pathlib import Path
 import openvino as ov
 import openvino_genai as genai
 
+from ai_core.engine.backends.gguf_file import BadGguf
 from ai_core.engine.backends.hf_vocabulary import HfVocabulary, read_json
 from ai_core.engine.backends.hf_vocabulary import vocabulary_of as vocabulary_of_folder
 from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.openvino.backend import OpenVinoBackend
 from ai_core.engine.backends.openvino.conversion import MANIFEST, converted, is_prepared
-from ai_core.engine.backends.openvino.gguf_metadata import BadFile, read_gguf
+from ai_core.engine.backends.openvino.gguf_model import read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import vocabulary_of
 from ai_core.engine.backends.openvino.graph import vocabulary_size
 from ai_core.engine.backends.openvino.held import BLOCK
@@ -119,7 +120,7 @@ def _source(path: Path) -> Source:
 def _gguf(path: Path) -> Source:
     try:
         model = read_gguf(path)
-    except BadFile as error:
+    except BadGguf as error:
         raise CannotLoad(f"{path} is not a usable GGUF file: {error}") from error
     except OSError as error:
         raise CannotLoad(f"{path} cannot be read ({error.strerror})") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ai_core.engine.backends.openvino.gguf_metadata import GgufModel
+from ai_core.engine.backends.openvino.gguf_model import GgufModel
 
 ARCHITECTURES = frozenset({"llama", "qwen2", "qwen3"})
 WEIGHTS = {1: "F16", 2: "Q4_0", 8: "Q8_0"}
