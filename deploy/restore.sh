@@ -1,0 +1,10 @@
+#!/bin/sh
+# Brings the databases of a backup back: the services stop, what the databases hold is replaced, and the services
+# start again. Settings, secrets and certificates come first, on a new machine: see deploy/README.md.
+set -eu
+cd "$(dirname "$0")/.."
+[ -n "${1:-}" ] || { echo "which one? make restore FILE=$(ls deploy/backups 2> /dev/null | grep '^neo-' | tail -n 1)" >&2; exit 1; }
+deploy/compose.sh stop ai-core telegram mail 2> /dev/null || deploy/compose.sh stop ai-core
+deploy/compose.sh run --rm -T -e RESTORE_CONFIRM=yes -e BACKUP_IDENTITY="${BACKUP_IDENTITY:-}" backup \
+    sh /opt/neo-backup/restore.sh "$1" databases
+deploy/up.sh
