@@ -194,7 +194,8 @@ async def test_a_button_that_names_a_model_which_there_is_not(house: House) -> N
     ],
 )
 async def test_an_update_without_a_message(house: House, update: dict[str, Any]) -> None:
-    for number in (5, "5", None, 10**30, 1e300, [], "x"):
+    numbers: tuple[object, ...] = (5, "5", None, 10**30, 1e300, [], "x")
+    for number in numbers:
         body = json.dumps({"update_id": number} | update).encode()
         assert (await house.post(body)).status_code == 200
     assert (await house.post(json.dumps(update).encode())).status_code == 200
@@ -235,7 +236,7 @@ async def test_a_forged_call_is_shut_out_and_leaves_nothing(house: House, header
     user = anne.person.user()
     message = {"message_id": 1, "from": user, "chat": {"id": user["id"], "type": "private"}, "text": "forged"}
     body = json.dumps({"update_id": 9_000_000 + user["id"], "message": message}).encode()
-    latin = {name: value.encode("latin-1") for name, value in headers.items()}
+    latin = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
     response = await house.http.post(WEBHOOK_PATH, content=body, headers=latin)
     assert response.status_code == 403
     assert SECRET not in response.text

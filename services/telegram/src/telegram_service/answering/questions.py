@@ -105,7 +105,8 @@ class Questions:
     ) -> Turn | Later | None:
         """The question that a file is; None: there will be none. It is fetched and read once, then kept."""
         try:
-            question = await self._tools.files.question(sent, asked.language)
+            async with self._tools.writer.typing(asked.incoming.place):
+                question = await self._tools.files.question(sent, asked.language)
         except CannotRead as error:
             reply.outgoing += asked.say(error.phrase, **error.values)
             return None

@@ -97,7 +97,7 @@ class Writer:
         try:
             async with asyncio.timeout(None if patience is None else patience + GRACE_SECONDS):
                 stream = self._ai_core.chat(request, patience=patience)
-                async with self._typing(place), aclosing(stream):
+                async with self.typing(place), aclosing(stream):
                     return await self._follow(stream, lane, entry, request, page)
         except TimeoutError:
             raise Unreachable("the AI core takes longer than it was told to") from None
@@ -156,7 +156,9 @@ class Writer:
                 page.part = replace(page.part, state=PartState.SENDING)
 
     @asynccontextmanager
-    async def _typing(self, place: Place) -> AsyncIterator[None]:
+    async def typing(self, place: Place) -> AsyncIterator[None]:
+        """Show that somebody is at work, as long as the context lasts."""
+
         async def keep_typing() -> None:
             while True:
                 with contextlib.suppress(MessengerError):
