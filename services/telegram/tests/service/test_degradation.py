@@ -112,7 +112,6 @@ async def test_the_pages_tell_how_the_service_is_and_nobodys_name_or_words(
             "neo_telegram_unknown_sends": 0,
             "neo_telegram_repeated_sends": 0,
             "neo_telegram_database_up": 1,
-            "neo_telegram_limiter_unavailable_total": 0,
         }
         assert {name: values[name] for name in expected} == expected
         assert values["neo_telegram_calls_total{send}{ok}"] >= 3

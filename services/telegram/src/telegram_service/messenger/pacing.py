@@ -43,7 +43,7 @@ class Pacer:
 
     async def at_leisure(self, chat_id: int) -> float | None:
         """Seconds until a call may be made that can as well be left out, which is taken to be made then;
-        None: leave it out. The chat's burst, and all turns where others wait, are for calls that cannot be."""
+        None: leave it out. The chat's burst, and turns that others wait for, are for calls that cannot be."""
         if await self._limits.take([self._chat(chat_id, 1)]) > 0:
             return None
         wait = await self._limits.take([_OVERALL], patience=LEISURE_SECONDS)
