@@ -22,7 +22,10 @@ from loadtests.bench.statistics import median
 OPENVINO, LLAMA, PEER = "openvino", "llama.cpp", "llama-server"
 CONVERTED = "converted safetensors"
 SINGLY = " without coalescing"
-"""Behind an engine's name: requests do not wait for a prefix that another one is computing."""
+"""Behind an engine's name: ``ENGINE_COALESCING=false``. Those who ask at the same time compute their prefix
+each, and those who come later find it. On llama.cpp nobody shares what somebody still computes; on OpenVINO
+prompts go to its own scheduler as they come, whose cache has the blocks that were computed when a request
+arrives: of eight at once, some find half of the prefix, because their requests arrived a step later."""
 LOADS = {
     OPENVINO: ("shared", "unlike", "mixed", "alone"),
     LLAMA: ("shared", "unlike", "mixed", "alone"),

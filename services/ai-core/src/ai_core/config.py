@@ -149,9 +149,10 @@ class Settings(ServiceSettings):
     engine_precision: Literal["auto", "f32"] = "auto"
     """What OpenVINO computes in: ``auto``, what the processor is fastest with (BF16 where it has it)."""
     engine_prefill_chunk: Annotated[int, Field(ge=0, le=4_096)] = 0
-    """Tokens of a long prompt that OpenVINO reads in a step beside running streams; 0: the default, 32."""
+    """Tokens of a long prompt that OpenVINO reads in a step beside running streams; 0: what ``itl_target_ms``
+    allows."""
     engine_coalescing: bool = True
-    """Whether a request waits for a long prefix that another one is computing; off only to measure it."""
+    """Whether a prefix that several need at the same time is computed once; off only to measure it."""
     engine_backend: Literal["auto", "llama_cpp", "openvino", "scripted"] = "auto"
     """What computes GGUF models for which the models file names no engine; ``auto``: what is faster here.
     ``scripted`` computes nothing: it measures the edge."""

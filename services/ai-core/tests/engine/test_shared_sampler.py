@@ -74,6 +74,7 @@ def test_biases_and_penalties_are_those_of_llama_cpp(
         {"top_k": 0, "top_p": 0.6},
         {"top_k": 40, "top_p": 0.8, "min_p": 0.05},
         {"top_k": 0, "top_p": 1.0, "min_p": 0.3},
+        {"top_k": 0, "top_p": 1.0},
     ],
 )
 @pytest.mark.parametrize("temperature", [0.7, 1.6])
@@ -113,6 +114,22 @@ def test_only_what_the_filters_leave_is_drawn(logits: Logits, data: st.DataObjec
         assert chances[logits > logits[token]].sum() <= top_p + 1e-6
     if min_p:
         assert chances[token] >= min_p * chances.max() * (1 - 1e-5)
+
+
+@given(st.integers(1, 3_000), st.integers(0, 99), st.floats(0.05, 3.0), st.data())
+def test_of_all_tokens_the_one_is_drawn_where_the_random_number_falls(
+    size: int, seed: int, temperature: float, data: st.DataObject
+) -> None:
+    """Added up in blocks and in single precision, and still where it belongs."""
+    logits = np.random.default_rng(seed).normal(0, 4, size).astype(np.float32)
+    banned = data.draw(st.sets(st.integers(0, size - 1), max_size=min(size - 1, 600)))
+    logits[list(banned)] = -np.inf
+    token = Sampler(Sampling(temperature=temperature, top_p=1.0, seed=seed)).draw(logits)
+    random = np.random.default_rng(seed).random()
+    chances = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
+    edges = np.cumsum(chances / chances.sum())
+    assert token not in banned
+    assert (edges[token - 1] if token else 0.0) - 1e-5 <= random <= edges[token] + 1e-5
 
 
 @given(rows, st.lists(st.integers(0, 299), min_size=1, max_size=20, unique=True), st.integers(0, 99))

@@ -98,9 +98,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     precision: Literal["auto", "f32"] = "auto"
     """What OpenVINO computes in: what the processor is fastest with, or F32, to compare outputs."""
     prefill_chunk: int = 0
-    """Tokens of a long prompt in a step beside running streams (OpenVINO); 0: the default."""
+    """Tokens of a long prompt in a step beside running streams (OpenVINO); 0: what the target allows."""
     coalescing: bool = True
-    """Whether requests wait for a prefix that another one is computing; off to measure what that is worth."""
+    """Whether a prefix that several need at the same time is computed once; off to measure what that is
+    worth."""
     pause_bytes: int = 512 * 1024 * 1024
     """RAM for the state of paused sequences."""
     kind: Literal["auto", "generation", "embedding"] = "auto"

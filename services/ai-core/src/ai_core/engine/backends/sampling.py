@@ -24,6 +24,9 @@ REPEAT_WINDOW = 64
 IMPLIED_TOP_K = 1000
 """Applied when a caller gives top_p without top_k: see ``messages.Sampling``."""
 
+_BLOCK = 512
+"""Chances of a whole vocabulary are added up in blocks of so many."""
+
 _Chances = npt.NDArray[np.float64]
 
 
@@ -53,6 +56,11 @@ class Sampler:
             among: the tokens to choose from; None: all.
         """
         adjusted = self._adjusted(logits)
+        if among is None and self._sampling.temperature > 0 and self._sampling.top_p >= 1:
+            if not (self._sampling.top_k or self._sampling.min_p):
+                return _drawn_from_all(adjusted, self._sampling.temperature, self._random.random())
+            if not self._sampling.top_k:
+                among = _likely(adjusted, self._sampling.min_p)
         tokens = np.arange(len(logits)) if among is None else among
         values = adjusted[tokens].astype(np.float64)
         if self._sampling.temperature == 0:
@@ -102,6 +110,32 @@ class Sampler:
         if sampling.min_p > 0:
             kept = kept[values[kept] >= values.max() + math.log(sampling.min_p)]
         return kept
+
+
+def _likely(logits: Logits, min_p: float) -> Tokens | None:
+    """The tokens that ``min_p`` leaves; None: nothing is allowed, and all are alike."""
+    largest = float(logits.max())
+    if not math.isfinite(largest):
+        return None
+    # One more than it leaves, by rounding, does no harm: it is looked at again.
+    return np.flatnonzero(logits >= np.float32(largest + math.log(min_p) - 1e-3)).astype(np.int32)
+
+
+def _drawn_from_all(logits: Logits, temperature: float, random: float) -> int:
+    """Where a random number in [0, 1) falls among the chances of all tokens, without a number in double
+    precision for each of them."""
+    largest = logits.max()
+    if not math.isfinite(largest):
+        return int(random * len(logits))
+    raised = np.exp((logits - largest) / np.float32(temperature))
+    edges = np.cumsum(np.add.reduceat(raised, np.arange(0, len(raised), _BLOCK), dtype=np.float64))
+    aim = random * float(edges[-1])
+    block = min(int(np.searchsorted(edges, aim, side="right")), len(edges) - 1)
+    own = raised[block * _BLOCK : (block + 1) * _BLOCK]
+    inner = np.cumsum(own, dtype=np.float64)
+    place = int(np.searchsorted(inner, aim - (float(edges[block - 1]) if block else 0.0), side="right"))
+    # The same numbers, added up in another order, may fall short of the aim by a rounding.
+    return block * _BLOCK + (place if place < len(own) else int(np.flatnonzero(own)[-1]))
 
 
 def _softmax(values: _Chances) -> _Chances:
