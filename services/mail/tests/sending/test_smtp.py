@@ -43,6 +43,19 @@ async def test_a_mail_arrives_byte_for_byte(
     assert content.endswith(mail.content + b"\r\n")
 
 
+@pytest.mark.parametrize("security", list(Security))
+async def test_a_long_mail_arrives_whole(
+    dovecot: Dovecot, postfix: Postfix, trusting: ssl.SSLContext, security: Security
+) -> None:
+    """It goes out in many pieces, over TLS as well."""
+    outlet = SmtpOutlet(server(postfix, trusting, security))
+    mail = outgoing(somebody(), "x" * 70 + "\r\n", times=15_000)
+    await outlet.send(mail)
+    await outlet.close()
+    (content,) = await arrived(dovecot, mail.recipient, 1)
+    assert content.endswith(mail.content)
+
+
 async def test_one_session_serves_many_mails(
     dovecot: Dovecot, postfix: Postfix, trusting: ssl.SSLContext
 ) -> None:

@@ -180,7 +180,8 @@ class Session:
         if protocol is None or not isinstance(transport, asyncio.WriteTransport):
             raise NotSent("the server hung up before the mail")
         try:
-            transport.set_write_buffer_limits(high=0)
+            # Not 0: asyncio's TLS takes an empty buffer for a full one then, every other time.
+            transport.set_write_buffer_limits(high=1)
             seconds = self._timing.answer + len(content) / SLOWEST_BYTES_PER_SECOND
             async with asyncio.timeout(seconds):
                 # In pieces, since TLS takes whatever it is given at once.
