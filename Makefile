@@ -66,6 +66,24 @@ load-telegram: .setup-test  ## 1,000 people write to the Telegram service at onc
 telegram-emulator:  ## try the Telegram service without a token: chat with it in the browser
 	@tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
 
+.PHONY: up down logs ps secrets backup restore test-deploy
+up:  ## start the whole suite with Docker (deploy/README.md)
+	@deploy/up.sh
+down:  ## stop it; nothing is lost
+	@deploy/compose.sh down
+logs:  ## what its services say, as they say it
+	@deploy/compose.sh logs --follow --tail 100
+ps:  ## which of its containers run, and how they are
+	@deploy/compose.sh ps
+secrets:  ## make the secrets that are missing, in deploy/secrets
+	@deploy/secrets.sh
+backup:  ## make a backup now, in deploy/backups
+	@deploy/compose.sh exec -T backup sh /opt/neo-backup/backup.sh
+restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and starts the services)
+	@deploy/restore.sh "$(FILE)"
+test-deploy: .setup-test  ## build the images, start the suite in Docker, kill its parts (needs dockerd; ten minutes)
+	@$(BIN)/pytest --timeout 1800 tests/deploy/whole_suite.py
+
 .PHONY: openapi
 openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API
 	@PYTHONPATH=services/ai-core/tests/support:tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py
