@@ -52,6 +52,7 @@ class Crew:
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = False
         self._hurry = asyncio.Event()
+        self._looking = asyncio.Lock()
 
     def start(self) -> None:
         """Begin to work."""
@@ -69,16 +70,25 @@ class Crew:
 
     async def _work(self) -> None:
         while not self._ending:
+            # One looks for all who are idle: if each did, every message would be looked for by each.
+            async with self._looking:
+                lane = await self._next_lane()
+            if lane is not None:
+                await self._work_on(lane)
+
+    async def _next_lane(self) -> HeldLane | None:
+        """The next that can be worked on; None: the crew is ending."""
+        while not self._ending:
             bell = self._wakeups.listen()
             try:
                 lane = await self._journal.claim()
             except StorageUnavailable as error:
                 await bell.wait(error.retry_after)
                 continue
-            if lane is None:
-                await bell.wait(IDLE_SECONDS)
-            else:
-                await self._work_on(lane)
+            if lane is not None:
+                return lane
+            await bell.wait(IDLE_SECONDS)
+        return None
 
     async def _work_on(self, lane: HeldLane) -> None:
         handling = asyncio.ensure_future(self._handle(lane))

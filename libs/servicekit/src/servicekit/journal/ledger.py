@@ -52,6 +52,14 @@ class Ledger:
             oldest_unsent=waiting_since,
         )
 
+    async def pending(self) -> int:
+        """How many entries wait now: what can be asked for each message, as opposed to :meth:`backlog`, which
+        looks at everything that is kept."""
+        statement = select(func.count()).where(self._tables.entries.c.closed_at.is_(None))
+        async with self._database.reading() as connection:
+            count: int = (await connection.execute(statement)).scalar_one()
+            return count
+
     async def put_off(self) -> dict[str, int]:
         """How many pending entries wait for their time, by the reason why they were put off."""
         entries = self._tables.entries.c
