@@ -8,8 +8,10 @@ from datetime import timedelta
 import pytest
 from journal_office import LEASE, Office, address, office
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal.lane import LaneLost
+from servicekit.journal.records import EntryState, PartState
 
 __all__ = ["address", "office"]
 
@@ -81,6 +83,31 @@ async def test_an_attempt_that_only_waited_may_be_forgiven(office: Office) -> No
     assert await held.begin(entry) == 2
     await held.put_off(entry, office.clock.now, "it failed")
     assert await held.begin(entry) == 3
+
+
+async def test_what_belongs_to_a_change_is_written_with_it_or_not_at_all(office: Office) -> None:
+    held, entry = await office.claimed()
+    seen: list[str] = []
+
+    async def also(connection: AsyncConnection) -> None:
+        state = select(office.tables.entries.c.state)
+        seen.append((await connection.execute(state)).scalar_one())
+
+    async def fail(_connection: AsyncConnection) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await held.answer(entry, [b"x"], also=fail)
+    assert await held.parts(entry) == []
+    (part,) = await held.answer(entry, [b"x"], also=also)
+    with pytest.raises(RuntimeError):
+        await held.sent(part, also=fail)
+    assert [one.state for one in await held.parts(entry)] == [PartState.OPEN]
+    await held.sent(part, also=also)
+    with pytest.raises(RuntimeError):
+        await held.finish(entry, also=fail)
+    await held.finish(entry, also=also)
+    assert seen == [EntryState.ANSWERED, EntryState.ANSWERED, EntryState.DONE]
 
 
 async def test_what_was_given_up_can_be_dropped_and_nothing_else(office: Office) -> None:

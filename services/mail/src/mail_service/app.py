@@ -331,7 +331,6 @@ def tools_of(
         correspondence=records.correspondence,
         keeper=records.keeper,
         names=records.names,
-        ways=records.ways,
     )
 
     async def forget(person: str) -> None:

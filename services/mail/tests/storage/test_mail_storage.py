@@ -56,6 +56,10 @@ class Store:
             await self.letters.came_in(connection, number, thread, written(message_id, address, text))
         return number
 
+    async def answered(self, entry_id: int, answer: Written) -> None:
+        async with self.database.writing() as connection:
+            await self.letters.answered(connection, entry_id, answer)
+
     async def shown(self, before: int, address: str = ANNE, thread: str = "t") -> list[str]:
         found = await self.letters.before(before, thread, self.names.person(address), 50)
         return [one.written.text for one in found]
@@ -97,8 +101,8 @@ async def test_the_migrations_make_the_tables(store: Store) -> None:
 async def test_a_thread_shows_what_was_answered_and_nothing_else(store: Store) -> None:
     first = await store.letter("<1@x>", text="one")
     await store.letter("<spam@x>", text="buy")
-    await store.letters.answered(first, written("<a1@us>", ANNE, "answer one"))
-    await store.letters.answered(first, written("<a1@us>", ANNE, "answer one, again"))
+    await store.answered(first, written("<a1@us>", ANNE, "answer one"))
+    await store.answered(first, written("<a1@us>", ANNE, "answer one, again"))
     third = await store.letter("<3@x>", text="three")
     assert await store.shown(third) == ["one", "answer one, again"]
     assert await store.shown(first) == []
@@ -106,7 +110,7 @@ async def test_a_thread_shows_what_was_answered_and_nothing_else(store: Store) -
 
 async def test_nobody_is_shown_what_others_wrote(store: Store) -> None:
     first = await store.letter("<1@x>", text="of Anne")
-    await store.letters.answered(first, written("<a1@us>", ANNE, "to Anne"))
+    await store.answered(first, written("<a1@us>", ANNE, "to Anne"))
     second = await store.letter("<2@x>", BOB)
     assert await store.shown(second, BOB) == []
     known = await store.letters.known(["<1@x>", "<a1@us>", "<nothing@x>"])
@@ -116,7 +120,7 @@ async def test_nobody_is_shown_what_others_wrote(store: Store) -> None:
 
 async def test_what_somebody_wrote_lately_is_found_in_all_threads(store: Store) -> None:
     first = await store.letter("<1@x>", text="one")
-    await store.letters.answered(first, written("<a@us>", ANNE, "answer"))
+    await store.answered(first, written("<a@us>", ANNE, "answer"))
     store.clock.now += timedelta(hours=2)
     await store.letter("<2@x>", text="two", thread="u")
     await store.letter("<3@x>", BOB, thread="v")
@@ -163,7 +167,7 @@ async def test_addresses_and_texts_are_not_to_be_read_in_the_database(store: Sto
 
 async def test_what_is_kept_of_somebody_is_theirs_to_have_and_to_delete(store: Store) -> None:
     first = await store.letter("<1@x>", text="mine")
-    await store.letters.answered(first, written("<a@us>", ANNE, "answer"))
+    await store.answered(first, written("<a@us>", ANNE, "answer"))
     await store.letter("<2@x>", BOB, "of Bob", thread="u")
     person = store.names.person(ANNE)
     assert [one.written.text for one in await store.letters.of_person(person)] == ["mine", "answer"]
@@ -172,7 +176,7 @@ async def test_what_is_kept_of_somebody_is_theirs_to_have_and_to_delete(store: S
     assert await store.letters.of_person(person) == []
     assert len(await store.letters.of_person(store.names.person(BOB))) == 1
     # An answer that was on its way when its mail was forgotten is not remembered either.
-    await store.letters.answered(first, written("<a@us>", ANNE, "answer"))
+    await store.answered(first, written("<a@us>", ANNE, "answer"))
     assert await store.letters.of_person(person) == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
@@ -14,6 +14,13 @@ from servicekit.journal.records import PENDING, UNFINISHED, Claim, Entry, EntryS
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
+
+Also = Callable[[AsyncConnection], Awaitable[None]]
+"""Writes what belongs to a change, in its transaction: both are there afterwards, or neither."""
+
+
+async def _nothing_else(_connection: AsyncConnection) -> None:
+    pass
 
 
 class LaneLost(Exception):
@@ -94,7 +101,15 @@ class HeldLane:
             attempts: int = (await connection.execute(statement)).scalar_one()
             return attempts
 
-    async def put_off(self, entry: Entry, until: datetime, reason: str, *, forgive: bool = False) -> None:
+    async def put_off(
+        self,
+        entry: Entry,
+        until: datetime,
+        reason: str,
+        *,
+        forgive: bool = False,
+        also: Also = _nothing_else,
+    ) -> None:
         """Look at it again later; whatever came after it in this lane waits, too.
 
         Args:
@@ -104,9 +119,9 @@ class HeldLane:
         statement = self._entry(entry).values(due_at=until, reason=reason)
         if forgive:
             statement = statement.values(attempts=self._tables.entries.c.attempts - 1)
-        await self._change(statement)
+        await self._change(statement, also)
 
-    async def finish(self, entry: Entry, reason: str = "") -> None:
+    async def finish(self, entry: Entry, reason: str = "", *, also: Also = _nothing_else) -> None:
         """Close an entry that nothing is to be sent for any more.
 
         Raises:
@@ -117,10 +132,11 @@ class HeldLane:
             if (await connection.execute(unfinished)).first() is not None:
                 raise ValueError(f"parts of the answer to entry {entry.id} are still to be sent")
             await connection.execute(self._closing(entry, EntryState.DONE, reason))
+            await also(connection)
 
-    async def bury(self, entry: Entry, reason: str) -> None:
+    async def bury(self, entry: Entry, reason: str, *, also: Also = _nothing_else) -> None:
         """Give it up, for the operator to see."""
-        await self._close(entry, EntryState.DEAD, reason)
+        await self._change(self._closing(entry, EntryState.DEAD, reason), also)
 
     # --- the answer -----------------------------------------------------------------------------
 
@@ -138,7 +154,12 @@ class HeldLane:
             return await self._part(connection, entry, number, None)
 
     async def answer(
-        self, entry: Entry, contents: Sequence[bytes], *, joined: Sequence[Entry] = ()
+        self,
+        entry: Entry,
+        contents: Sequence[bytes],
+        *,
+        joined: Sequence[Entry] = (),
+        also: Also = _nothing_else,
     ) -> list[Part]:
         """Store the whole answer. From here on it is only sent, never computed again.
 
@@ -157,6 +178,7 @@ class HeldLane:
             await connection.execute(self._entry(entry).values(state=EntryState.ANSWERED, reason=""))
             for other in joined:
                 await connection.execute(self._closing(other, EntryState.JOINED, ""))
+            await also(connection)
             return stored
 
     async def sending(self, part: Part) -> Part:
@@ -169,13 +191,13 @@ class HeldLane:
         """It is out; its text may still change."""
         return await self._move(part, PartState.STREAMING, external_id=external_id)
 
-    async def sent(self, part: Part, external_id: str | None = None) -> Part:
+    async def sent(self, part: Part, external_id: str | None = None, *, also: Also = _nothing_else) -> Part:
         """The other side has all of it."""
-        return await self._move(part, PartState.SENT, external_id=external_id or part.external_id)
+        return await self._move(part, PartState.SENT, also, external_id=external_id or part.external_id)
 
-    async def unknown(self, part: Part) -> Part:
+    async def unknown(self, part: Part, *, also: Also = _nothing_else) -> Part:
         """The other side may have it; it is not sent again."""
-        return await self._move(part, PartState.UNKNOWN)
+        return await self._move(part, PartState.UNKNOWN, also)
 
     async def unsent(self, part: Part) -> Part:
         """The call that was announced with :meth:`sending` never left: it can be made again."""
@@ -201,12 +223,10 @@ class HeldLane:
             raise LaneLost(self.name)
         return control
 
-    async def _change(self, statement: Update) -> None:
+    async def _change(self, statement: Update, also: Also = _nothing_else) -> None:
         async with self._changing() as connection:
             await connection.execute(statement)
-
-    async def _close(self, entry: Entry, state: EntryState, reason: str) -> None:
-        await self._change(self._closing(entry, state, reason))
+            await also(connection)
 
     def _entry(self, entry: Entry) -> Update:
         entries = self._tables.entries
@@ -238,7 +258,7 @@ class HeldLane:
             (await connection.execute(insert(parts).values(values).returning(parts))).mappings().one()
         )
 
-    async def _move(self, part: Part, state: PartState, **values: object) -> Part:
+    async def _move(self, part: Part, state: PartState, also: Also = _nothing_else, **values: object) -> Part:
         parts = self._tables.parts
         statement = (
             update(parts)
@@ -248,4 +268,6 @@ class HeldLane:
             .returning(parts)
         )
         async with self._changing() as connection:
-            return part_of((await connection.execute(statement)).mappings().one())
+            moved = part_of((await connection.execute(statement)).mappings().one())
+            await also(connection)
+            return moved

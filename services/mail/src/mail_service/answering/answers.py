@@ -13,7 +13,7 @@ from mail_service.answering.attachments import Files, read_files
 from mail_service.answering.envelopes import CameIn
 from mail_service.answering.judging import Judgement
 from mail_service.answering.patience import Later, after
-from mail_service.answering.replying import Replier, Reply, addressee
+from mail_service.answering.replying import Replier, Reply, Said, addressee
 from mail_service.composing.message import CannotCompose, Enclosed
 from mail_service.composing.subjects import one_line
 from mail_service.composing.words import Phrase, phrase
@@ -24,7 +24,6 @@ from mail_service.language import Language, language_of
 from mail_service.letters import Letter
 from mail_service.storage.correspondence import Correspondence
 from mail_service.storage.names import Names
-from mail_service.storage.ways import Step, Ways
 from servicekit.ai_core import requests as ai_core_requests
 from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.errors import AiCoreError, Busy, Failed, Refused
@@ -72,7 +71,6 @@ class Sources:
     correspondence: Correspondence
     keeper: Keeper
     names: Names
-    ways: Ways
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +81,6 @@ class Manner:
     limits: Limits
     ours: frozenset[str]
     """All addresses that lead to this service."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    text: str
-    language: Language
-    subject: str = ""
-    enclosed: Enclosed | None = None
 
 
 class Answerer:
@@ -116,30 +106,21 @@ class Answerer:
         if recipient is None:
             raise CannotCompose("nobody sent it")
         if isinstance(judgement.outcome, Serve):
-            said: _Said | Later | GivenUp = await self._serve(letter, judgement.outcome.request)
+            said: Said | Later | GivenUp = await self._serve(letter, judgement.outcome.request)
         else:
             assert isinstance(judgement.outcome, Answer)
             said = await self._say(entry, came, letter, judgement.outcome.note)
-        if not isinstance(said, _Said):
+        if not isinstance(said, Said):
             return said
-        return self.replier.reply(
-            entry,
-            came,
-            letter,
-            recipient,
-            language=said.language,
-            said=said.text,
-            suggested_subject=said.subject,
-            enclosed=said.enclosed,
-        )
+        return self.replier.reply(entry, came, letter, recipient, said)
 
     async def _say(
         self, entry: Entry, came: CameIn, letter: Letter, note: Note | None
-    ) -> _Said | Later | GivenUp:
+    ) -> Said | Later | GivenUp:
         if note is not None:
             language = language_of(letter.text, letter.subject)
             most = self._manner.limits.most_mail_bytes // 1_000_000
-            return _Said(phrase(_NOTES[note], language, most=most), language)
+            return Said(phrase(_NOTES[note], language, most=most), language)
         try:
             files = await read_files(
                 self._sources.extractor, letter.attachments, most_bytes=self._manner.limits.most_file_bytes
@@ -149,7 +130,7 @@ class Answerer:
         language = language_of(letter.text, letter.subject, *(file.text for file in files.texts))
         not_read = _not_read(files, language)
         if not letter.text.strip() and not files.texts and not letter.quoted.strip():
-            return _Said("\n\n".join([phrase(Phrase.NOTHING_READ, language), *not_read]), language)
+            return Said("\n\n".join([phrase(Phrase.NOTHING_READ, language), *not_read]), language)
         question = Question(
             sender=letter.sender.name or letter.sender.address if letter.sender is not None else "",
             subject=letter.subject,
@@ -162,9 +143,8 @@ class Answerer:
         found = await self._ask(entry, letter, question)
         if not isinstance(found, ai_core_requests.Answer):
             return found
-        await self._sources.ways.add(entry.id, Step.ASKED, found.model)
         said = "\n\n".join([found.response.strip(), *not_read])
-        return _Said(said, language, found.suggested_subject or "")
+        return Said(said, language, found.suggested_subject or "", by=found.model)
 
     async def _ask(
         self, entry: Entry, letter: Letter, question: Question
@@ -203,13 +183,13 @@ class Answerer:
             return [EarlierMail(letter.quoted, "")] if letter.quoted.strip() else []
         return [EarlierMail(one.written.text, one.written.name or one.written.address) for one in before]
 
-    async def _serve(self, letter: Letter, request: Request) -> _Said:
+    async def _serve(self, letter: Letter, request: Request) -> Said:
         language = language_of(letter.subject)
         if request is Request.DELETE:
-            return _Said(phrase(Phrase.FORGOTTEN, language), language)
+            return Said(phrase(Phrase.FORGOTTEN, language), language)
         address = letter.sender.address if letter.sender is not None else ""
         document = await self._sources.keeper.export(address)
-        return _Said(
+        return Said(
             phrase(Phrase.EXPORTED, language), language, enclosed=Enclosed("neo-export.json", document)
         )
 

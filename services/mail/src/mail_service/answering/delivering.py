@@ -124,13 +124,11 @@ class Deliverer:
             if part.repeats >= MOST_REPEATS:
                 return await self._leave_open(lane, entry, part)
             return Later(RESEND_SECONDS, "nobody knows whether it was taken")
-        await lane.sent(part)
-        await self._ways.add(entry.id, Step.SENT)
+        await lane.sent(part, also=self._ways.noting(entry.id, Step.SENT))
         return "sent"
 
     async def _leave_open(self, lane: HeldLane, entry: Entry, part: Part) -> Outcome:
-        await lane.unknown(part)
-        await self._ways.add(entry.id, Step.UNKNOWN)
+        await lane.unknown(part, also=self._ways.noting(entry.id, Step.UNKNOWN))
         return "unknown"
 
     async def _forgotten_all_the_same(self, lane: HeldLane, parts: Sequence[Part]) -> Outcome | None:
@@ -159,15 +157,14 @@ class Deliverer:
         except MailboxError as error:
             await lane.unsent(part)
             return Later(after(self._clock() - entry.received_at), type(error).__name__)
-        await lane.sent(part)
-        await self._ways.add(entry.id, Step.DRAFTED)
+        await lane.sent(part, also=self._ways.noting(entry.id, Step.DRAFTED))
         return "drafted"
 
     async def _afterwards(
         self, lane: HeldLane, entry: Entry, part: Part, todo: Copying | Marking, parts: Sequence[Part]
     ) -> Outcome | Later:
-        await lane.renew()
         try:
+            # Both may be done twice, also by somebody who has lost the lane.
             await self._tidy(todo, parts)
         except MailboxError as error:
             age = self._clock() - entry.received_at
@@ -176,8 +173,8 @@ class Deliverer:
             _log.warning("answer not filed", reason=type(error).__name__)
             await lane.dropped(part)
             return "sent"
-        await lane.sent(part)
-        await self._ways.add(entry.id, Step.COPIED if isinstance(todo, Copying) else Step.MARKED)
+        step = Step.COPIED if isinstance(todo, Copying) else Step.MARKED
+        await lane.sent(part, also=self._ways.noting(entry.id, step))
         return "sent"
 
     async def _tidy(self, todo: Copying | Marking, parts: Sequence[Part]) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mail_service.answering.answers import Answerer, GivenUp
 from mail_service.answering.delivering import Deliverer, Undeliverable
 from mail_service.answering.envelopes import CameIn, Envelopes, Forgetting, Notice
@@ -163,14 +165,17 @@ class Handler:
         """The answer, and only then what goes out of it."""
         outgoing = list(reply.outgoing)
         outcome = judgement.outcome
-        if isinstance(outcome, Serve):
-            if outcome.request is Request.DELETE:
-                # Nothing of this is to be kept, and what is forgotten cannot be marked or copied.
-                outgoing = [*outgoing[:1], Forgetting(person)]
-        else:
-            await lane.renew()
-            await self._tools.correspondence.answered(entry.id, reply.written)
-        await lane.answer(entry, [self._tools.envelopes.close_part(one) for one in outgoing])
+        if outcome == Serve(Request.DELETE):
+            # Nothing of this is to be kept, and what is forgotten cannot be marked or copied.
+            outgoing = [*outgoing[:1], Forgetting(person)]
+
+        async def remember(connection: AsyncConnection) -> None:
+            if isinstance(outcome, Answer):
+                await self._tools.correspondence.answered(connection, entry.id, reply.written)
+            await self._tools.ways.add_within(connection, entry.id, Step.WRITTEN, reply.by)
+
+        contents = [self._tools.envelopes.close_part(one) for one in outgoing]
+        await lane.answer(entry, contents, also=remember)
 
     async def _deliver(self, lane: HeldLane, entry: Entry) -> bool:
         try:
@@ -189,21 +194,21 @@ class Handler:
         return True
 
     async def _ignore(self, lane: HeldLane, entry: Entry, reason: str) -> bool:
-        await self._tools.ways.add(entry.id, Step.IGNORED, reason)
-        await lane.finish(entry, reason)
+        await lane.finish(entry, reason, also=self._tools.ways.noting(entry.id, Step.IGNORED, reason))
         return True
 
     async def _bury(self, lane: HeldLane, entry: Entry, reason: str) -> bool:
         _log.warning("mail given up", entry=entry.id, reason=reason)
-        await self._tools.ways.add(entry.id, Step.DEAD, reason)
-        await lane.bury(entry, reason)
+        await lane.bury(entry, reason, also=self._tools.ways.noting(entry.id, Step.DEAD, reason))
         return True
 
     async def _put_off(self, lane: HeldLane, entry: Entry, later: Later) -> bool:
-        if later.reason != entry.reason:
-            await self._tools.ways.add(entry.id, Step.PUT_OFF, later.reason)
+        async def note(connection: AsyncConnection) -> None:
+            if later.reason != entry.reason:
+                await self._tools.ways.add_within(connection, entry.id, Step.PUT_OFF, later.reason)
+
         until = self._clock() + timedelta(seconds=later.seconds)
-        await lane.put_off(entry, until, later.reason, forgive=not later.counts)
+        await lane.put_off(entry, until, later.reason, forgive=not later.counts, also=note)
         return False
 
     def _person(self, letter: Letter) -> str:

@@ -19,6 +19,22 @@ from mail_service.storage.names import Names
 from mail_service.threads import own_id, references_for
 from servicekit.journal.records import Entry
 
+OURS = "our own words"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a mail is answered with."""
+
+    text: str
+    """Markdown."""
+    language: Language
+    subject: str = ""
+    """Suggested for a mail that has none."""
+    enclosed: Enclosed | None = None
+    by: str = OURS
+    """The model, if it was one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -27,6 +43,8 @@ class Reply:
     outgoing: tuple[Outgoing, ...]
     written: Written
     """As it is kept in the history."""
+    by: str
+    """The model, or :data:`OURS`."""
 
 
 def addressee(letter: Letter, verdict: Verdict, ours: frozenset[str]) -> Address | None:
@@ -61,33 +79,14 @@ class Replier:
         self._drafts = drafts
         self._clock = clock
 
-    def reply(
-        self,
-        entry: Entry,
-        came: CameIn,
-        letter: Letter,
-        recipient: Address,
-        *,
-        language: Language,
-        said: str,
-        suggested_subject: str = "",
-        enclosed: Enclosed | None = None,
-    ) -> Reply:
-        """The answer to a mail.
-
-        Args:
-            said: Markdown.
-            suggested_subject: for a mail that has none.
-
-        Raises:
-            CannotCompose, GuardFailed, KeyError: of an account that is gone.
-        """
+    def reply(self, entry: Entry, came: CameIn, letter: Letter, recipient: Address, said: Said) -> Reply:
+        """The answer to a mail. Raises CannotCompose, GuardFailed, KeyError: of an account that is gone."""
         account = self._accounts[came.account]
-        subject = reply_subject(letter.subject, suggested_subject or no_subject(language))
+        subject = reply_subject(letter.subject, said.subject or no_subject(said.language))
         references = references_for(letter)
         content = Content(
-            ai_response=said,
-            language=language,
+            ai_response=said.text,
+            language=said.language,
             subject=subject,
             sender_name=recipient.name,
             sender_address=recipient.address,
@@ -100,14 +99,20 @@ class Replier:
         envelope = self._envelope(
             entry, account, recipient, subject, in_reply_to=own_id(letter), references=references
         )
-        mail = self._composer.compose(envelope, self._letterhead.write(content), enclosed)
+        mail = self._composer.compose(envelope, self._letterhead.write(content), said.enclosed)
         sending = Sending(account.address, mail.sender, mail.recipient, mail.content, self._drafts)
         marking = Marking(came.folder, came.uid_validity, came.uid)
         rest: tuple[Outgoing, ...] = () if self._drafts else (Copying(account.address),)
         written = Written(
-            envelope.message_id, recipient.address, self._brand_name, subject, said, references, envelope.date
+            envelope.message_id,
+            recipient.address,
+            self._brand_name,
+            subject,
+            said.text,
+            references,
+            envelope.date,
         )
-        return Reply((sending, *rest, marking), written)
+        return Reply((sending, *rest, marking), written, said.by)
 
     def notify(self, entry: Entry, notice: Notice) -> tuple[Outgoing, ...]:
         """A word of our own, where no mail is answered. Raises as :meth:`reply`."""

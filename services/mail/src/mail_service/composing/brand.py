@@ -26,8 +26,10 @@ class Colours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of one of the two schemes, as ``#rrggbb``."""
 
     accent: Colour = "#1b4b7a"
-    """Of the band at the top, and of links."""
-    on_accent: Colour = "#ffffff"
+    """Of links."""
+    band: Colour | None = None
+    """At the top; None: the accent."""
+    on_band: Colour = "#ffffff"
     """Of what stands on it."""
     page: Colour = "#eef2f6"
     paper: Colour = "#ffffff"
@@ -67,7 +69,8 @@ class Brand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     light: Colours = Colours()
     dark: Colours = Colours(
         accent="#7db3e8",
-        on_accent="#0d1722",
+        band="#1d3a57",
+        on_band="#f0f6fc",
         page="#0d1319",
         paper="#16202a",
         text="#e4eaf0",

@@ -132,7 +132,7 @@ def words(
             greeting=f"Bonjour {name}," if name else "Bonjour,",
             dated=f"Réponse du {long_date(answered, language)}",
             reference="Référence",
-            wrote=f"{when}{quoted_name} a écrit :",
+            wrote=f"{when}{quoted_name} a écrit\u00a0:",
         )
     when = f"On {long_date(written, language)}, " if written is not None else ""
     return Words(

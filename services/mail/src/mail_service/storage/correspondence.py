@@ -85,21 +85,18 @@ class Correspondence:
         row = self._row(entry_id, thread, written, person=self._names.person(written.address))
         await connection.execute(insert(letters).values(row | {"outgoing": False, "shown": False}))
 
-    async def answered(self, entry_id: int, written: Written) -> None:
+    async def answered(self, connection: AsyncConnection, entry_id: int, written: Written) -> None:
         """Keep the answer to a letter, and show both to the model from now on. Doing it again changes nothing
         but the answer."""
         here = (letters.c.entry_id == entry_id) & ~letters.c.outgoing
-        async with self._database.writing() as connection:
-            shown = update(letters).where(here).values(shown=True).returning(letters)
-            asked = (await connection.execute(shown)).mappings().one_or_none()
-            if asked is None:
-                # Somebody wanted it forgotten meanwhile.
-                return
-            await connection.execute(
-                delete(letters).where(letters.c.entry_id == entry_id, letters.c.outgoing)
-            )
-            row = self._row(entry_id, asked["thread"], written, person=asked["person"])
-            await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": True}))
+        shown = update(letters).where(here).values(shown=True).returning(letters)
+        asked = (await connection.execute(shown)).mappings().one_or_none()
+        if asked is None:
+            # Somebody wanted it forgotten meanwhile.
+            return
+        await connection.execute(delete(letters).where(letters.c.entry_id == entry_id, letters.c.outgoing))
+        row = self._row(entry_id, asked["thread"], written, person=asked["person"])
+        await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": True}))
 
     async def before(self, entry_id: int, thread: str, person: str, limit: int) -> list[Filed]:
         """What was written in a thread with somebody before an entry and is shown, oldest first."""

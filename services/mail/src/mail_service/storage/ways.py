@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.tables import journal, steps
+from servicekit.journal.lane import Also
 from servicekit.journal.records import EntryState
 from servicekit.storage.database import Database
 
@@ -24,8 +25,8 @@ class Step(StrEnum):
 
     RECEIVED = "received"
     DECIDED = "decided"
-    ASKED = "asked"
-    """An answer was written; the reason names the model."""
+    WRITTEN = "written"
+    """The answer is stored; the reason names the model, or says that the words are our own."""
     SENT = "sent"
     DRAFTED = "drafted"
     UNKNOWN = "unknown"
@@ -96,6 +97,14 @@ class Ways:
         }
         await connection.execute(insert(steps).values(values))
         self.observe(step, reason)
+
+    def noting(self, entry_id: int, step: Step, reason: str = "", rules: Rules = ()) -> Also:
+        """The same for the transaction of whoever changes what a step is about."""
+
+        async def note(connection: AsyncConnection) -> None:
+            await self.add_within(connection, entry_id, step, reason, rules)
+
+        return note
 
     async def decided(self, entry_id: int) -> Passed | None:
         """What was decided about a mail at last."""
