@@ -170,7 +170,7 @@ def test_settings_change_in_place() -> None:
     assert actions == [
         Acknowledge("q"),
         Save(settings),
-        Show(9, Phrase.SETTINGS, settings_keyboard(settings, Language.FRENCH)),
+        Show(9, Phrase.SETTINGS, settings_keyboard(settings, Language.FRENCH), Language.FRENCH),
     ]
 
 
@@ -178,6 +178,11 @@ def test_a_language_that_is_chosen_is_spoken_at_once() -> None:
     *_, shown = done(Pressed("q", 9, "language:en"))
     assert isinstance(shown, Show)
     assert shown.keyboard == settings_keyboard(UserSettings(language=Language.ENGLISH), Language.ENGLISH)
+    assert shown.language is Language.ENGLISH
+    english = Standing(settings=UserSettings(language=Language.ENGLISH))
+    *_, shown = done(Pressed("q", 9, "language:"), english)
+    assert isinstance(shown, Show)
+    assert shown.language is Language.FRENCH
 
 
 def test_a_model_is_chosen_with_a_button() -> None:

@@ -63,8 +63,9 @@ class Performer:
         match deed:
             case Say(which, values, keyboard):
                 return asked.say(which, keyboard, **values)
-            case Show(message_id, which, keyboard):
-                await asked.show(self.messenger, message_id, which, keyboard)
+            case Show(message_id, which, keyboard, language):
+                spoken_to = replace(asked, language=language or asked.language)
+                await spoken_to.show(self.messenger, message_id, which, keyboard)
             case Acknowledge(query_id, hint):
                 await self.messenger.acknowledge(query_id, phrase(hint, asked.language) if hint else "")
             case Save(settings):
@@ -140,7 +141,7 @@ class Performer:
 
     async def _status(self, asked: Asked) -> list[Outgoing]:
         # The question for it waits, too.
-        waiting = (await self.ledger.backlog()).pending - 1
+        waiting = await self.ledger.pending() - 1
         queue = phrase(
             Phrase.QUEUE if waiting > 0 else Phrase.QUEUE_EMPTY, asked.language, count=max(0, waiting)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from telegram_service.dialogue.incoming import Sent
+from telegram_service.dialogue.incoming import Language, Sent
 from telegram_service.dialogue.phrases import Phrase
 from telegram_service.dialogue.settings import Keyboard, UserSettings
 
@@ -26,6 +26,8 @@ class Show:
     message_id: int
     phrase: Phrase
     keyboard: Keyboard | None = None
+    language: Language | None = None
+    """None: the one that the sender is spoken to in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def decide(
 def _admitted(standing: Standing, incoming: Incoming, house: House) -> list[Action]:
     content, language = incoming.content, language_for(standing, incoming)
     if isinstance(content, Pressed):
-        return _pressed(standing, content, language)
+        return _pressed(standing, content, incoming.sender.language)
     if isinstance(content, Commanded):
         if content.name == "export" and incoming.place.is_group:
             return [Say(Phrase.PRIVATE_ONLY)]
@@ -162,14 +162,15 @@ def _administered(command: Commanded) -> Action:
     return Say(Phrase.BAN_USAGE, {"command": command.name})
 
 
-def _pressed(standing: Standing, pressed: Pressed, language: Language) -> list[Action]:
-    deeds = _behind_button(standing, pressed, language)
+def _pressed(standing: Standing, pressed: Pressed, native: Language) -> list[Action]:
+    """``native`` is what their Telegram speaks."""
+    deeds = _behind_button(standing, pressed, native)
     if deeds is None:
         return [Acknowledge(pressed.query_id, Phrase.OLD_BUTTON)]
     return [Acknowledge(pressed.query_id), *deeds]
 
 
-def _behind_button(standing: Standing, pressed: Pressed, language: Language) -> list[Action] | None:
+def _behind_button(standing: Standing, pressed: Pressed, native: Language) -> list[Action] | None:
     """None: a button that this bot never made, or no longer makes, or not for them."""
     name, _, value = pressed.data.partition(":")
     here = pressed.message_id
@@ -186,8 +187,8 @@ def _behind_button(standing: Standing, pressed: Pressed, language: Language) -> 
         settings = press(standing.settings, pressed.data)
     except UnknownButton:
         return None
-    keyboard = settings_keyboard(settings, settings.language or language)
-    return [Save(settings), Show(here, Phrase.SETTINGS, keyboard)]
+    spoken = settings.language or native
+    return [Save(settings), Show(here, Phrase.SETTINGS, settings_keyboard(settings, spoken), spoken)]
 
 
 def _broadcast(value: str, message_id: int) -> list[Action] | None:
