@@ -84,6 +84,10 @@ restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and st
 test-deploy: .setup-test  ## build the images, start the suite in Docker, kill its parts (needs dockerd; ten minutes)
 	@$(BIN)/pytest --timeout 1800 tests/deploy/whole_suite.py
 
+.PHONY: dashboards
+dashboards:  ## renew Grafana's dashboards from tools/dashboards.py
+	@python3 tools/dashboards.py
+
 .PHONY: openapi
 openapi: .setup-test  ## renew services/ai-core/openapi.json, the committed description of the API
 	@PYTHONPATH=services/ai-core/tests/support:tests/support:tools $(BIN)/python services/ai-core/tests/support/openapi_file.py
