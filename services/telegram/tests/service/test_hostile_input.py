@@ -267,7 +267,7 @@ async def test_commands_of_others_administrators(house: House) -> None:
     boss = house.guest("en")
     world = house.telegram.world
     world.add_group(Chat(BUREAU, "supergroup", "Bureau"))
-    for text in ("/stats", f"/ban {OPERATOR}", "/unban 5"):
+    for text in ("/stats", f"/ban {OPERATOR}", "/unban 5", "/broadcast Buy this"):
         boss.say(text)
         assert await boss.hears() == [phrase(Phrase.ADMINS_ONLY, Language.ENGLISH)]
     world.say(boss.person, BUREAU, text="/stats@another_bot")

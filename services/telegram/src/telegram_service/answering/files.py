@@ -53,7 +53,7 @@ class NotNow(Exception):
         self.seconds = seconds
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Files:
     """One for all lanes."""
 
