@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mail_service.answering.envelopes import Copying, Envelopes, Forgetting, Marking, Outgoing, Sending
+from mail_service.answering.outbox import Outbox
 from mail_service.answering.patience import Later, after
 from mail_service.mailbox.port import Box, Cursor, Mailbox, MailboxError, MailboxRefused, Mark
 from mail_service.sending.port import NotSent, OutgoingMail, Outlet, Refused, Unknown
@@ -62,6 +63,7 @@ class Deliverer:
         self._ways = ways
         self._forget = forget
         self._clock = clock
+        self._outbox = Outbox()
 
     async def deliver(self, lane: HeldLane, entry: Entry) -> Outcome | Later | Undeliverable:
         """Do what is still to be done, in order. Raises LaneLost, StorageUnavailable, Unreadable."""
@@ -102,29 +104,29 @@ class Deliverer:
         outlet = self._outlets.get(todo.account)
         if outlet is None:
             return Undeliverable("its account is no longer configured")
+        part = await self._outbox.recall(lane, part, self._ways.noting(entry.id, Step.SENT))
+        if part.state is PartState.SENT:
+            return "sent"
         if part.state is PartState.SENDING and part.repeats >= MOST_REPEATS:
             return await self._leave_open(lane, entry, part)
-        part = await lane.sending(part)
         mail = OutgoingMail(todo.sender, todo.recipient, todo.content)
         return await self._try(lane, entry, part, outlet, mail)
 
     async def _try(
         self, lane: HeldLane, entry: Entry, part: Part, outlet: Outlet, mail: OutgoingMail
     ) -> Outcome | Later | Undeliverable:
+        again = part.state is PartState.SENDING
         try:
-            await outlet.send(mail)
+            await self._outbox.send(lane, part, outlet, mail, self._ways.noting(entry.id, Step.SENT))
         except NotSent as error:
-            await lane.unsent(part)
             return Later(after(self._clock() - entry.received_at), _coded("not sent", error.code))
         except Refused as error:
             # It stays as it is: put back by an operator, it goes out under the same Message-ID.
-            await lane.unsent(part)
             return Undeliverable(_coded("refused by the mail server", error.code))
         except Unknown:
-            if part.repeats >= MOST_REPEATS:
+            if part.repeats + again >= MOST_REPEATS:
                 return await self._leave_open(lane, entry, part)
             return Later(RESEND_SECONDS, "nobody knows whether it was taken")
-        await lane.sent(part, also=self._ways.noting(entry.id, Step.SENT))
         return "sent"
 
     async def _leave_open(self, lane: HeldLane, entry: Entry, part: Part) -> Outcome:
