@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import email
+import os
 from email.policy import default
 
-from hostile import ANSWERED, hostile
+from hostile import ANSWERED, Hostile, hostile
 from mail_core import scripted_core
 from mail_servers import Dovecot
 from running_service import PostOffice, RunningService
@@ -17,10 +18,27 @@ from what_left import ONLY_HEADERS, mailboxes
 from mail_service.storage.tables import journal
 from servicekit.journal.records import PENDING, EntryState
 
+NAMED = (
+    *("no Message-ID", "the same boundary within", "thousands of parts", "zip bomb", "one line without end"),
+    *("NULs between", "latin-1 as 'utf-8'", "a header in it", "name: a header", "from us", "delivery-status"),
+    *("an invitation", "S/MIME", "empty", "only a picture", "a mail in a mail", "two addresses", "no From"),
+    *("odd bytes in gb2312", "a document that is a bomb", "a huge picture", "line feeds only", "noise"),
+)
+"""What the service must have seen in each run; of the others, every eighth."""
 
-async def test_each_ends_in_its_state(post_office: PostOffice, dovecot: Dovecot) -> None:
+
+def chosen() -> list[Hostile]:
+    """Some of them; all with HOSTILE_MAILS=all, which takes two minutes."""
     mails = hostile()
     assert len(mails) >= 200
+    if os.environ.get("HOSTILE_MAILS") == "all":
+        return mails
+    must = {mail.name for mail in mails for name in NAMED if name in mail.name}
+    return [mail for number, mail in enumerate(mails) if mail.name in must or number % 8 == 0]
+
+
+async def test_each_ends_in_its_state(post_office: PostOffice, dovecot: Dovecot) -> None:
+    mails = chosen()
     dovecot.put(post_office.address, [mail.raw(post_office.address) for mail in mails])
     before = mailboxes(dovecot)
     plenty = {"MAX_EMAILS_PER_HOUR": "100000", "MAX_SHARED_EMAILS_PER_HOUR": "100000"}
