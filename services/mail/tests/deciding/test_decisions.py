@@ -238,7 +238,8 @@ VACATION = [
 @pytest.mark.parametrize("text", VACATION)
 def test_a_responder_without_headers_is_answered_at_most_twice(text: str) -> None:
     """Its owner asked something; then it answers each of our answers, with the date in it."""
-    answers, earlier = 0, []
+    answers = 0
+    earlier: list[str] = []
     said = "Combien de jours de congés ai-je par an ?"
     for day in range(10):
         found = letter(f"Message-ID: <{day}@people.test>", f"Subject: Re: {'Re: ' * day}Question", body=said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from email.message import EmailMessage
@@ -22,6 +23,7 @@ from mail_service.deciding.facts import Rules
 from servicekit.documents.extractor import ConfinedExtractor
 
 PASS = "dmarc=pass header.from=people.test"
+TEXT = "Combien de jours de congés ai-je par an, en CDI ?"
 FAIL = "mx.example.test; dmarc=fail header.from=people.test"
 
 
@@ -56,13 +58,13 @@ def with_file(mail: EmailMessage, content: bytes) -> EmailMessage:
 
 
 async def ways(running: RunningService) -> list[list[str]]:
-    """What was decided about each mail, in the order in which they came."""
-    counters = []
+    """What was decided about each mail."""
+    found = []
     number = 1
     while (mail := await running.service.office.mail(number)) is not None:
-        counters.append([step["reason"] for step in mail["way"] if step["step"] == "decided"])
+        found.append([step["reason"] for step in mail["way"] if step["step"] == "decided"])
         number += 1
-    return counters
+    return found
 
 
 async def test_a_virus_never_reaches_the_extractor_and_mail_waits_for_the_scanner(
@@ -76,7 +78,7 @@ async def test_a_virus_never_reaches_the_extractor_and_mail_waits_for_the_scanne
         await post_office.answers(anne)
         await running.settled()
         assert extracted == [b"Le contrat."]
-        assert [way[-1] for way in await ways(running)] == ["ignore: infected", "answer"]
+        assert {way[-1] for way in await ways(running)} == {"ignore: infected", "answer"}
 
         clamd_server.stop()
         post_office.send(with_file(question(anne, post_office.address, "Et ceci ?"), b"Un avenant."), anne)
@@ -102,26 +104,28 @@ async def test_the_test_string_of_spam_is_not_answered(
         post_office.send(question(anne, post_office.address), anne)
         await post_office.answers(anne)
         await running.settled()
-        assert [way[-1] for way in await ways(running)] == ["ignore: spam", "answer"]
+        assert {way[-1] for way in await ways(running)} == {"ignore: spam", "answer"}
     assert post_office.inbox(eve) == []
     assert len(core.asked) == 1
 
 
 async def test_a_forged_sender_is_not_trusted(post_office: PostOffice) -> None:
+    """Nor does it keep the real one from being answered."""
     anne = somebody()
     forged = (
-        question(anne, post_office.address, "un", Authentication_Results=""),
-        question(anne, post_office.address, "deux", Authentication_Results=f"evil.test; {PASS}"),
-        question(anne, post_office.address, "trois", Authentication_Results=FAIL),
-        question(anne, post_office.address, "quatre", Subject="EXPORT MY DATA", Authentication_Results=""),
+        question(anne, post_office.address, TEXT, Authentication_Results=""),
+        question(anne, post_office.address, TEXT, Authentication_Results=f"evil.test; {PASS}"),
+        question(anne, post_office.address, TEXT, Authentication_Results=FAIL),
+        question(anne, post_office.address, TEXT, Subject="EXPORT MY DATA", Authentication_Results=""),
     )
     async with scripted_core() as core, post_office.service(core.url, ALLOWED_SENDERS=anne) as running:
         for mail in forged:
             post_office.send(mail, "eve@elsewhere.test")
-        post_office.send(question(anne, post_office.address, "cinq"), anne)
+        while len(await ways(running)) < len(forged):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        post_office.send(question(anne, post_office.address, TEXT), anne)
         await post_office.answers(anne)
         await running.settled()
-        decided = [way[-1].removeprefix("ignore: ") for way in await ways(running)]
-        unproven = "not_authenticated"
-        assert decided == [unproven, unproven, "forged", unproven, "answer"]
+        decided = Counter(way[-1] for way in await ways(running))
+        assert decided == {"ignore: not_authenticated": 3, "ignore: forged": 1, "answer": 1}
     assert len(core.asked) == 1

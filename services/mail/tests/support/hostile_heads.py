@@ -148,8 +148,8 @@ def headers() -> Iterator[Row]:
         "a template": b"{{ 7*7 }} <WRITER>",
         "CR": b"Anne\r <WRITER>",
     }
-    for name, value in names.items():
-        yield f"name: {name}", ANSWERED, a_mail(b"From: " + value)
+    for name, shown in names.items():
+        yield f"name: {name}", ANSWERED, a_mail(b"From: " + shown)
     yield "no name at all", ANSWERED, a_mail("From: WRITER")
     yield "many headers", ANSWERED, a_mail(*(f"X-{number}: x" for number in range(MANY)))
     yield "a long header", ANSWERED, a_mail("X-Long: " + "x" * 90_000)

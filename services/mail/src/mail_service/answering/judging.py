@@ -105,6 +105,7 @@ class Judge:
         proof = await self._examiners.prover.verify(came.raw, letter)
         lately = await self._correspondence.lately(person, now - DAY, entry.id, COMPARED)
         incoming = [one for one in lately if not one.outgoing]
+        answered = {one.entry_id for one in lately if one.outgoing}
         shared = is_shared(letter, self._rules.own_addresses)
         return Facts(
             now=now,
@@ -113,7 +114,8 @@ class Judge:
             breaks_policy=proof.breaks_policy,
             is_ours=self._names.is_ours(letter.message_id),
             answers_ours=any(map(self._names.is_ours, (*letter.in_reply_to, *letter.references))),
-            earlier=tuple(one.written.essence for one in incoming),
+            # What was not answered may be said again: by whom it is really from, or once they are allowed.
+            earlier=tuple(one.written.essence for one in incoming if one.entry_id in answered),
             answers_in_thread=sum(one.outgoing and one.thread == came.thread for one in lately),
             mails_of_sender=sum(one.at > now - HOUR for one in incoming),
             free_at=await self._allowances.look(entry.id, person, shared=shared),

@@ -43,9 +43,9 @@ class Facts:
     answers_ours: bool = False
     """``In-Reply-To`` or ``References`` names a Message-ID that we gave."""
     alike_before: int = 0
-    """Earlier mails of this sender, within a day, with the same ``likeness.essence``."""
+    """Mails of this sender that were answered within a day, with the same ``likeness.essence``."""
     earlier: tuple[str, ...] = ()
-    """The ``likeness.essence`` of what this sender wrote within a day, as far as it is at hand."""
+    """The ``likeness.essence`` of each mail of this sender that was answered within a day."""
     answers_in_thread: int = 0
     """Of ours, within a day."""
     mails_of_sender: int = 0
