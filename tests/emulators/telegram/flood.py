@@ -57,6 +57,8 @@ class FloodControl:
     """What one bot has sent lately."""
 
     def __init__(self) -> None:
+        self.refused = 0
+        """How often it said no."""
         self._overall = Window(*OVERALL)
         self._chats: dict[int, Bucket | Window] = {}
         self._penalties: dict[int, float] = {}
@@ -65,10 +67,12 @@ class FloodControl:
         """Count a message or an edit. Raises Refusal 429, after which the chat is closed for a while."""
         until = self._penalties.get(chat_id, 0.0)
         if now < until:
+            self.refused += 1
             self._penalties[chat_id] = until + PENALTY_SECONDS
             raise too_many(math.ceil(until + PENALTY_SECONDS - now))
         over = max(self._overall.over(now), self._chat(chat_id).over(now))
         if over > 0:
+            self.refused += 1
             wait = math.ceil(over + PENALTY_SECONDS)
             self._penalties[chat_id] = now + wait
             raise too_many(wait)

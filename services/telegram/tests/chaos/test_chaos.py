@@ -14,9 +14,9 @@ PATIENCE = 280.0
 
 def test_nobody_is_answered_twice_or_not_at_all(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    command = [sys.executable, "-m", "telegram_chaos", "--runs", f"{SAMPLE}", "--keep", tmp_path / "kept"]
+    command = [sys.executable, "-m", "telegram_chaos", "--runs", f"{SAMPLE}", "--keep"]
     done = subprocess.run(
-        [*command, "--results", results],
+        [*command, f"{tmp_path}/kept", "--results", f"{results}"],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

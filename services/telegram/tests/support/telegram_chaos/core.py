@@ -40,7 +40,6 @@ _REFUSALS = {
     "unavailable": (503, "model_unavailable", ""),
 }
 PAUSE_SECONDS = 0.25
-"""Between two pieces of an answer."""
 
 
 def answer_to(question: str) -> str:
@@ -54,7 +53,9 @@ def answer_to(question: str) -> str:
 class Core:
     """Served on a port that it keeps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pause: float = PAUSE_SECONDS) -> None:
+        """``pause``: seconds between two pieces of an answer."""
+        self._pause = pause
         self.ailment = ""
         """``gone``, ``busy``, ``unavailable``, ``cut`` or ``error``; empty: it works."""
         self.complaints: list[str] = []
@@ -123,7 +124,7 @@ class Core:
         step = max(20, len(answer) // 12)
         for at in range(0, len(answer), step):
             await _send_event(writer, {"delta": answer[at : at + step]})
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause)
             if self.ailment in {"gone", "cut"}:
                 return
             if self.ailment == "error":

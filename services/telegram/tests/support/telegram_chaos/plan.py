@@ -15,6 +15,8 @@ LONGEST_LIFE = 8.0
 QUIET_SECONDS = 4.0
 """So long nobody writes again after a question that their client had to divide."""
 
+Kind = Literal["question", "long answer", "long question", "command"]
+KINDS: tuple[Kind, ...] = ("question", "long answer", "long question", "command")
 INSIDE = (
     "before the insert",
     "after the insert",
@@ -59,7 +61,7 @@ class Saying:
 
     at: float
     person: int
-    kind: Literal["question", "long answer", "long question", "command"]
+    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +133,7 @@ def plan_of(seed: int) -> Plan:
 
 
 def _sayings(random: Random) -> tuple[Saying, ...]:
-    kinds = random.choices(
-        ("question", "long answer", "long question", "command"), (8, 1, 1, 2), k=random.randint(5, 10)
-    )
+    kinds = random.choices(KINDS, (8, 1, 1, 2), k=random.randint(5, 10))
     people = random.randint(2, 4)
     sayings = [Saying(random.uniform(0, SPEAKING_SECONDS), random.randrange(people), kind) for kind in kinds]
     sayings.sort(key=lambda saying: saying.at)

@@ -161,7 +161,6 @@ async def perform(
                     tasks.create_task(_away(stage, servers, outage))
                 tasks.create_task(_calm(meddler))
             del living
-            telegram.delivery.announce()
             await _until_quiet(stage, database)
             await _end(stage)
         finally:
@@ -266,6 +265,8 @@ async def _until_quiet(stage: Stage, database: Database) -> None:
                 return
             stage.start(None)
         stage.zygote.look()
+        # What was held back to be overtaken is overtaken by now.
+        stage.telegram.delivery.announce()
         try:
             async with database.reading() as connection:
                 columns = tables.entries.c

@@ -22,6 +22,7 @@ from typing import Any
 
 from sqlalchemy import URL
 from telegram.error import TelegramError
+from telegram.request import HTTPXRequest
 
 from servicekit import logging
 from servicekit.hot_state import open_hot_state
@@ -137,12 +138,18 @@ def _shorten_seconds(epoch: float) -> None:
         "open_hot_state": partial(open_hot_state, clock=fast_clock(epoch)),
         "Writer": partial(Writer, clock=fast_monotonic),
         "Database": _database,
+        "HTTPXRequest": _patient,
     }
     for name, value in replaced.items():
         places = [module for module in (app, resources) if hasattr(module, name)]
         assert places, f"the composition root has no {name} any more"
         for module in places:
             setattr(module, name, value)
+
+
+def _patient(*args: Any, **settings: Any) -> HTTPXRequest:
+    # On a machine with more to do, the emulator may be slow; that is none of its mishaps.
+    return HTTPXRequest(*args, **settings | {"read_timeout": 20 * FACTOR, "write_timeout": 20 * FACTOR})
 
 
 def _database(url: URL, *, command_seconds: float = COMMAND_SECONDS) -> Database:

@@ -1,0 +1,72 @@
+"""People who write, as Telegram's calls of the service's webhook.
+
+``LOAD`` in the environment says how: people, messages of each, and seconds between two of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+from locust import FastHttpUser, constant_pacing, events, task
+from locust.exception import StopUser
+
+LOAD = json.loads(os.environ["LOAD"])
+_numbers = itertools.count()
+_updates = itertools.count(LOAD["first_update"])
+_said: dict[str, float] = {}
+
+
+class Writer(FastHttpUser):
+    """One person."""
+
+    wait_time = constant_pacing(LOAD["gap"])
+
+    def on_start(self) -> None:
+        """People do not begin in the same moment."""
+        self.number = next(_numbers) % LOAD["people"]
+        self.left = LOAD["messages"]
+        time.sleep(random.uniform(0, LOAD["gap"]))
+
+    @task
+    def write(self) -> None:
+        """A question."""
+        if not self.left:
+            raise StopUser
+        self.left -= 1
+        update_id = next(_updates)
+        word = f"q{update_id}"
+        person = {"id": LOAD["first_person"] + self.number, "first_name": "P", "language_code": "fr"}
+        message = {
+            "message_id": update_id,
+            "from": person | {"is_bot": False},
+            "chat": {"id": person["id"], "type": "private", "first_name": "P"},
+            "date": int(time.time()),
+            "text": f"{word} de Paris ?",
+        }
+        _said[f"Réponse à {word}"] = time.time()
+        self.client.post(
+            LOAD["path"],
+            json={"update_id": update_id, "message": message},
+            headers={LOAD["header"]: LOAD["secret"]},
+            name="update",
+        )
+
+
+@events.quitting.add_listener  # type: ignore[untyped-decorator]
+def tell(environment: Any, **_: Any) -> None:
+    """What was said when, and how long it took to be stored."""
+    total = environment.stats.total
+    report = {
+        "said": _said,
+        "requests": total.num_requests,
+        "failures": total.num_failures,
+        "p95": total.get_response_time_percentile(0.95),
+        "p50": total.get_response_time_percentile(0.5),
+    }
+    Path(LOAD["report"]).write_text(json.dumps(report))
