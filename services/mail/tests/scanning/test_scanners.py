@@ -19,8 +19,6 @@ from mail_service.scanning.lines import Place
 from mail_service.scanning.rspamd import Rspamd
 from mail_service.scanning.spamd import Spamd
 
-pytestmark = pytest.mark.usefixtures("rspamd_starting")
-
 
 def a_mail(text: str, file: bytes | None = None) -> bytes:
     mail = EmailMessage()
