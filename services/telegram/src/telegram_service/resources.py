@@ -29,6 +29,8 @@ from telegram_service.personas import SYSTEM_PROMPTS
 from telegram_service.storage.migrations import SCHEMA
 
 CONNECTIONS = 64
+REDIS_SECONDS = 0.3
+"""Nobody waits longer for a Redis that is away; on a busy machine, one that is there may take as long."""
 SEAL_PURPOSE = "telegram"
 
 log = get_logger(__name__)
@@ -96,7 +98,13 @@ def hot_state_of(
     """What may be lost: in Redis, else in this process."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
     password = settings.redis_password.get_secret_value() if settings.redis_password else None
-    return open_hot_state(url, password, prefix=f"neo:telegram:{bot_id}:", on_failure=on_failure)
+    return open_hot_state(
+        url,
+        password,
+        prefix=f"neo:telegram:{bot_id}:",
+        on_failure=on_failure,
+        redis_seconds=REDIS_SECONDS,
+    )
 
 
 def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
