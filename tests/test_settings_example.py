@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ai_core.config import Settings as AiCore
+from mail_service.config import Settings as Mail
 from servicekit.settings import ServiceSettings
 from telegram_service.config import Settings as Telegram
 
@@ -33,6 +34,7 @@ class Service:
 SERVICES = {
     "ai-core": Service(AiCore),
     "telegram": Service(Telegram, {"TELEGRAM_BOT_TOKEN": "1:token"}),
+    "mail": Service(Mail),
 }
 
 

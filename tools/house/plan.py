@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 
 from ai_core.cli.terminal import local_url
+from mail_service.config import Settings as MailSettings
 from servicekit.settings import FILE_SUFFIX, ServiceSettings, is_set
 from servicekit.storage.secret_file import make_secret
 from telegram_service.config import Settings as TelegramSettings
@@ -48,6 +49,13 @@ CHANNELS = (
         TelegramSettings,
         ("TELEGRAM_BOT_TOKEN",),
         "put TELEGRAM_BOT_TOKEN into .env; @BotFather on Telegram gives one",
+    ),
+    Channel(
+        "mailbox",
+        (BIN / "mail-service", "run"),
+        MailSettings,
+        ("EMAIL_ADDRESS", "IMAP_HOST"),
+        "put EMAIL_ADDRESS, EMAIL_PASSWORD, IMAP_HOST and SMTP_HOST into .env",
     ),
 )
 

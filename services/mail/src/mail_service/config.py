@@ -147,8 +147,8 @@ class Settings(ServiceSettings):
     max_emails_per_hour: Count = 100
     """Answers in any hour; what comes beyond waits."""
     max_sender_emails_per_hour: Count = 10
-    max_shared_emails_per_hour: Count = 20
-    """Answers to mails that others got as well."""
+    max_shared_emails_per_hour: Count = 5
+    """To one sender, of mails that others got as well."""
     max_mail_age_days: Annotated[int, Field(ge=1, le=3_650)] = 7
     """What has lain in the mailbox for longer is not answered."""
     approval: Literal["none", "drafts"] = "none"
