@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
 
-from servers import HOST, _free_port
+from servers import HOST
 
 LIMIT = 64 * 1024 * 1024
 """Bytes of a mail."""
@@ -76,7 +76,7 @@ class Proxy:
         self, server_port: int, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
     ) -> None:
         """With ``tls`` or ``starttls``, the proxy is the TLS server."""
-        self.port = _free_port()
+        self.port = 0
         self.scripts: deque[Script] = deque()
         """Of the next connections."""
         self.script_of: Callable[[int], Script] = self._next_script
@@ -86,6 +86,8 @@ class Proxy:
         """Whether nobody seems to listen."""
         self.hit: list[Fault] = []
         """Faults that came to pass, in order."""
+        self.on_command: Callable[[str], None] = lambda command: None
+        """Called with each command of a client, and with END once the server has taken a mail."""
         self._server_port = server_port
         self._tls = tls
         self.starttls = starttls
@@ -93,7 +95,8 @@ class Proxy:
         self._open: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
-        self._listening = socket.create_server((HOST, self.port), backlog=128)
+        self._listening = socket.create_server((HOST, 0), backlog=128)
+        self.port = self._listening.getsockname()[1]
         self._listening.setblocking(False)
         self._start(self._accept())
         return self
@@ -249,6 +252,7 @@ class ImapProxy(Proxy):
                 words = line.decode("latin-1").split()
                 command = (words[1:2] or words or [""])[0].upper()
                 command = words[2].upper() if command == "UID" and len(words) > 2 else command
+                self.on_command(command)
                 fault = connection.fault_at(command)
                 if fault is None:
                     await connection.tell_server(line)
@@ -358,6 +362,7 @@ class SmtpProxy(Proxy):
                 connection.to_client.write(b"220 2.0.0 Ready\r\n")
                 await connection.to_client.start_tls(self.starttls)
                 continue
+            self.on_command(command)
             fault = connection.fault_at(command)
             if fault is not None:
                 if await self._happen(connection, fault, line):
@@ -386,6 +391,7 @@ class SmtpProxy(Proxy):
             took = answer.startswith(b"250")
             if took:
                 self.taken[_message_id(content)] += 1
+                self.on_command(END)
             if fault is None:
                 await connection.tell_client(answer)
                 return False

@@ -48,11 +48,15 @@ class Walk:
         """Start after ``cursor``; at the first mail, if it says nothing about the folder as it is now."""
         if cursor is not None and cursor.uid_validity != uid_validity:
             _log.warning("the server has numbered all mails anew: the folder is walked through again")
+        if self._position.uid_validity != uid_validity:
+            self._unmarked = []
         current = cursor is not None and cursor.uid_validity == uid_validity
         self._position = cursor if cursor is not None and current else Cursor(uid_validity, 0)
 
     async def go_on(self, connection: Connection) -> None:
         """Hand over all that came since. Raises MailboxError, and what the receiver raises."""
+        # What an earlier connection left.
+        await self._mark(connection)
         uids = await connection.uids_after(self._position.uid)
         for start in range(0, len(uids), PAGE):
             await self._page(connection, uids[start : start + PAGE])
@@ -63,7 +67,10 @@ class Walk:
                 # With our mark it has been stored, by another process or under another UIDVALIDITY.
                 if not mail.taken:
                     await self._hand_over(connection, mail)
+        except MailboxError:
+            raise
         except Exception:
+            # It is the receiver that cannot go on.
             await self._mark(connection)
             raise
         await self._mark(connection)
@@ -116,17 +123,15 @@ class Walk:
         return Arrival(cursor, max(mail.size, len(content)), arrived_at, content, unread)
 
     async def _mark(self, connection: Connection) -> None:
-        uids, self._unmarked = self._unmarked, []
-        if not uids:
+        """What is stored; if the connection breaks, it is left for the next."""
+        if not self._unmarked:
             return
         try:
-            await connection.mark(uids, Mark.TAKEN)
+            await connection.mark(self._unmarked, Mark.TAKEN)
         except MailboxRefused:
             # A folder that only lets itself be read. The cursor says the same.
             _log.warning("mails cannot be marked")
-        except MailboxUnavailable:
-            # Whatever comes next on this connection says so, too.
-            _log.info("mails not marked", mails=len(uids))
+        self._unmarked = []
 
     def _at(self, uid: int) -> Cursor:
         return Cursor(self._position.uid_validity, uid)

@@ -36,7 +36,8 @@ class ImapServer:
 
 
 class Connection:
-    """Signed in. Whoever gets a MailboxUnavailable from it closes it. One command at a time."""
+    """Signed in. One command at a time; after a MailboxUnavailable that is not the server's own word, every
+    other fails at once."""
 
     def __init__(self, server: ImapServer, patience: float) -> None:
         # Our own waits end first, so that each failure takes the same way.
@@ -184,6 +185,7 @@ class Connection:
             self._client.idle_done()
             await self._answer(idling)
         except TimeoutError as error:
+            self._wire.hang_up()
             raise MailboxUnavailable("the server is silent") from error
         finally:
             for task in (idling, begun, announced):
@@ -241,8 +243,10 @@ class Connection:
                     with contextlib.suppress(TimeoutError):
                         await self._until(task, seconds=self._patience if silence is None else silence)
                         return task.result()
+            self._wire.hang_up()
             raise MailboxUnavailable("the server is silent")
         except (OSError, ClientError) as error:
+            self._wire.hang_up()
             raise MailboxUnavailable("the server cannot be reached or understood") from error
         except ValueError as error:
             raise MailboxRefused("this cannot be said in IMAP") from error
@@ -251,6 +255,8 @@ class Connection:
 
     async def _until(self, *waits: asyncio.Future[Any], seconds: float) -> None:
         """Until one of them is done. Raises MailboxUnavailable when the connection is lost, TimeoutError."""
+        if self._wire.lost.is_set() and not any(one.done() for one in waits):
+            raise MailboxUnavailable("the server hung up")
         lost = asyncio.ensure_future(self._wire.lost.wait())
         try:
             done, _ = await asyncio.wait({*waits, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
