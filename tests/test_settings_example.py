@@ -56,3 +56,13 @@ def test_each_setting_is_explained() -> None:
         if ASSIGNMENT.match(line) and not before.startswith("# ")
     ]
     assert bare == []
+
+
+def test_the_table_of_the_telegram_services_readme_is_complete() -> None:
+    readme = EXAMPLE.parent / "services/telegram/README.md"
+    section = readme.read_text().partition("## Settings\n")[2].partition("\n## ")[0]
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^`|]*?)`? \|", section, re.MULTILINE))
+    defaults = dict(
+        ASSIGNMENT.findall(line)[0] for line in EXAMPLE.read_text().splitlines() if ASSIGNMENT.match(line)
+    )
+    assert table == {name: defaults[name] for name in SERVICES["telegram"].names()}

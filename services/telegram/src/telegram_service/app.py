@@ -130,13 +130,14 @@ def assemble(
         performer=Performer(
             ai_core=ai_core,
             messenger=messenger,
+            deliverer=deliverer,
             people=people,
             conversations=conversations,
             administration=Administration(
                 people=people,
                 broadcasts=broadcasts,
                 ledger=ledger,
-                messenger=messenger,
+                deliverer=deliverer,
                 envelopes=envelopes,
                 clock=now_in_utc,
                 allowed=settings.allowed_users,

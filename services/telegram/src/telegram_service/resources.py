@@ -15,7 +15,7 @@ from servicekit.hot_state import HotState, open_hot_state
 from servicekit.journal.journal import now_in_utc
 from servicekit.key_value.limits import Limits
 from servicekit.logging import get_logger
-from servicekit.storage.database import Database, database_url
+from servicekit.storage.database import COMMAND_SECONDS, Database, database_url
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import Seal, seal_for
 from servicekit.storage.secret_file import kept_secret
@@ -40,7 +40,7 @@ def database_of(settings: Settings, *, command_seconds: float | None = None) -> 
     """Raises DatabaseAddressError."""
     password = settings.db_password.get_secret_value() if settings.db_password else None
     url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+    return Database(url, command_seconds=command_seconds or COMMAND_SECONDS, in_loop=True)
 
 
 async def migrate(settings: Settings) -> None:

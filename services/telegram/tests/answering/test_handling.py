@@ -93,13 +93,14 @@ class Bot:
         performer = Performer(
             ai_core=self.ai_core,
             messenger=self.messenger,
+            deliverer=deliverer,
             people=self.people,
             conversations=self.conversations,
             administration=Administration(
                 people=self.people,
                 broadcasts=broadcasts,
                 ledger=self.ledger,
-                messenger=self.messenger,
+                deliverer=deliverer,
                 envelopes=self.envelopes,
                 clock=self.clock,
             ),

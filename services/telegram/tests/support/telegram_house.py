@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -45,8 +46,31 @@ class House:
     url: str
     folder: Path
     http: httpx.AsyncClient
+    settings: dict[str, str]
+    process: asyncio.subprocess.Process | None = None
     log: list[bytes] = field(default_factory=list)
+    _reading: asyncio.Task[None] | None = None
     _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1_000))
+
+    async def start(self) -> None:
+        """The service, up; again after it was killed."""
+        self.process = await asyncio.create_subprocess_exec(
+            COMMAND, "run", env=self.settings, cwd=self.folder, stderr=asyncio.subprocess.PIPE
+        )
+        process, seen = self.process, len(self.log)
+        self._reading = asyncio.create_task(_collect(process, self.log))
+        await self.until(
+            lambda: any(b'"serving"' in line for line in self.log[seen:]) or process.returncode is not None
+        )
+        assert process.returncode is None, b"".join(self.log).decode()
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it; returns when it has ended."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.send_signal(how)
+            await self.process.wait()
+        if self._reading is not None:
+            await self._reading
 
     def guest(self, language: str = "fr") -> Guest:
         """Somebody whom the service has never met."""
@@ -120,20 +144,12 @@ async def open_house(core: Core, folder: Path, **settings: str) -> AsyncIterator
             "WEBHOOK_SECRET": SECRET,
             **settings,
         }
-        process = await asyncio.create_subprocess_exec(
-            COMMAND, "run", env=environ, cwd=folder, stderr=asyncio.subprocess.PIPE
-        )
-        house = House(telegram, url, folder, http)
-        reading = asyncio.create_task(_collect(process, house.log))
+        house = House(telegram, url, folder, http, environ)
         try:
-            await house.until(lambda: telegram.delivery.webhook is not None or process.returncode is not None)
-            assert process.returncode is None, b"".join(house.log).decode()
+            await house.start()
             yield house
         finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.wait()
-            await reading
+            await house.stop()
 
 
 async def _collect(process: asyncio.subprocess.Process, log: list[bytes]) -> None:

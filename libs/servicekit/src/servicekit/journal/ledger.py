@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 
 from servicekit.journal import queries
 from servicekit.journal.journal import now_in_utc
@@ -142,6 +142,13 @@ class Ledger:
             await connection.execute(delete(table).where(table.c.id.in_(numbers)))
             taken = {"generation": lanes.c.generation + 1, "leased_until": self._clock()}
             await connection.execute(update(lanes).where(lanes.c.name.in_(lost)).values(taken))
+
+    async def remove_empty(self, lanes: Sequence[str]) -> None:
+        """Delete those of these lanes in which nothing stands any more."""
+        table, entries = self._tables.lanes, self._tables.entries
+        empty = table.c.name.in_(lanes) & ~exists().where(entries.c.lane == table.c.name)
+        async with self._database.writing() as connection:
+            await connection.execute(delete(table).where(empty))
 
     async def requeue(self, entry_id: int) -> bool:
         """Put what was given up back, at the front of its lane. False: it is not among the dead."""

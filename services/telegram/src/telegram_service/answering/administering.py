@@ -9,6 +9,7 @@ from typing import assert_never
 
 from servicekit.journal.ledger import Ledger
 from telegram_service.answering.asked import Asked
+from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.dialogue.actions import (
     AdminDeed,
@@ -21,7 +22,7 @@ from telegram_service.dialogue.actions import (
 from telegram_service.dialogue.phrases import Phrase, broadcast_keyboard, draft_keyboard
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import to_messages
-from telegram_service.messenger.port import Messenger, Outgoing
+from telegram_service.messenger.port import Outgoing
 from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.people import People
 
@@ -35,7 +36,7 @@ class Administration:
     people: People
     broadcasts: Broadcasts
     ledger: Ledger
-    messenger: Messenger
+    deliverer: Deliverer
     envelopes: Envelopes
     clock: Callable[[], datetime]
     allowed: Collection[int] = _NOBODY
@@ -55,7 +56,7 @@ class Administration:
                 await self._start(number, message_id, asked)
             case StopBroadcast(number, message_id):
                 if await self.broadcasts.stop(number, asked.person.id):
-                    await asked.show(self.messenger, message_id, Phrase.BROADCAST_STOPPED)
+                    await asked.show(self.deliverer, message_id, Phrase.BROADCAST_STOPPED)
             case _:
                 assert_never(deed)
         return []
@@ -96,4 +97,4 @@ class Administration:
         count = await self.broadcasts.start(number, asked.person.id, self.allowed)
         if count is not None:
             keyboard = broadcast_keyboard(number, asked.language)
-            await asked.show(self.messenger, message_id, Phrase.BROADCAST_BEGUN, keyboard, count=count)
+            await asked.show(self.deliverer, message_id, Phrase.BROADCAST_BEGUN, keyboard, count=count)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from telegram_service.answering.delivering import Deliverer
 from telegram_service.dialogue.incoming import Incoming, Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 from telegram_service.dialogue.settings import Keyboard
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import to_messages
-from telegram_service.messenger.port import Messenger, Outgoing
+from telegram_service.messenger.port import Outgoing
 from telegram_service.storage.people import Person
 
 
@@ -30,7 +31,7 @@ class Asked:
 
     async def show(
         self,
-        messenger: Messenger,
+        deliverer: Deliverer,
         message_id: int,
         which: Phrase,
         keyboard: Keyboard | None = None,
@@ -38,4 +39,4 @@ class Asked:
     ) -> None:
         """A text of the bot's own in the place of another. Raises MessengerError."""
         (message,) = self.say(which, keyboard, **values)
-        await messenger.edit(self.incoming.place, message_id, message)
+        await deliverer.show(self.incoming.place, message_id, message)

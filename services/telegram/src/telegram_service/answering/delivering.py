@@ -19,6 +19,7 @@ from telegram_service.messenger.port import (
     FormatRefused,
     MessageGone,
     Messenger,
+    MessengerError,
     Moved,
     NotSent,
     Outgoing,
@@ -31,6 +32,9 @@ from telegram_service.messenger.port import (
 FIRST_RETRY_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 5.0
 """A worker waits so long for its turn to send; for a longer one, it lets the lane go meanwhile."""
+
+MOST_TRIES = 4
+"""Of what somebody waits for just now, and that is not kept in the journal."""
 
 Outcome = Literal["delivered", "unreachable", "refused"]
 
@@ -98,6 +102,36 @@ class Deliverer:
     async def note(self, chat_id: int, refusal: TooSoon) -> None:
         """Telegram refused a call."""
         await self._pacer.silence(chat_id, refusal.seconds)
+
+    async def show(self, place: Place, message_id: int, outgoing: Outgoing) -> None:
+        """Show something else in the place of a message of ours: the answer to a button. Raises
+        MessengerError, where it cannot be done even after a few tries."""
+        await self._insist(place, partial(self._messenger.edit, place, message_id, outgoing), (Unknown,))
+
+    async def send_file(self, place: Place, name: str, content: bytes) -> None:
+        """Send a document. Raises MessengerError; only after Unknown may it have arrived."""
+        await self._insist(place, partial(self._messenger.send_file, place, name, content), ())
+
+    async def _insist(
+        self, place: Place, call: Callable[[], Awaitable[object]], harmless: tuple[type[MessengerError], ...]
+    ) -> None:
+        """Make a call when its turn comes, again where it never left or is ``harmless`` to repeat."""
+        repeatable: tuple[type[MessengerError], ...] = (TooSoon, NotSent, *harmless)
+        for tries in range(MOST_TRIES):
+            wait = FIRST_RETRY_SECONDS
+            if (later := await self.wait_turn(place.chat_id)) is None:
+                try:
+                    await call()
+                except repeatable as error:
+                    if tries + 1 == MOST_TRIES:
+                        raise
+                    if isinstance(error, TooSoon):
+                        await self.note(place.chat_id, error)
+                        wait = error.seconds
+                else:
+                    return
+            await self._sleep(min(LONGEST_WAIT_SECONDS, wait if later is None else later.seconds))
+        raise NotSent("Telegram's limits")
 
     async def _deliver_part(self, lane: HeldLane, part: Part, place: Place) -> Outcome | Later | Moved:
         if (later := await self.wait_turn(place.chat_id)) is not None:

@@ -95,7 +95,7 @@ class Handler:
                 reply.outgoing += await self._perform(action, asked)
                 reply.forgotten = reply.forgotten or isinstance(action, Forget)
         if reply.forgotten:
-            await tools.allowance.forget(person.id)
+            await tools.performer.personal_data.forget_wish(person.id, entry)
             return None
         if reply.turn is not None:
             await tools.conversations.add(lane.name, person.id, *reply.turn)

@@ -8,8 +8,10 @@ from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.errors import AiCoreError
 from servicekit.journal.journal import Journal
 from servicekit.journal.ledger import Ledger
+from servicekit.logging import get_logger
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asked import Asked
+from telegram_service.answering.delivering import Deliverer
 from telegram_service.answering.personal_data import FILE_NAME, PersonalData
 from telegram_service.answering.writing import stop_signal
 from telegram_service.dialogue.actions import (
@@ -35,9 +37,11 @@ from telegram_service.dialogue.phrases import (
     settings_keyboard,
 )
 from telegram_service.dialogue.settings import Button
-from telegram_service.messenger.port import Messenger, Outgoing
+from telegram_service.messenger.port import Messenger, MessengerError, Outgoing
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.people import People
+
+_log = get_logger(__name__)
 
 MOST_DATA_BYTES = 64
 """Of a button."""
@@ -50,6 +54,7 @@ class Performer:
 
     ai_core: AiCore
     messenger: Messenger
+    deliverer: Deliverer
     people: People
     conversations: Conversations
     administration: Administration
@@ -65,7 +70,7 @@ class Performer:
                 return asked.say(which, keyboard, **values)
             case Show(message_id, which, keyboard, language):
                 spoken_to = replace(asked, language=language or asked.language)
-                await spoken_to.show(self.messenger, message_id, which, keyboard)
+                await spoken_to.show(self.deliverer, message_id, which, keyboard)
             case Acknowledge(query_id, hint):
                 await self.messenger.acknowledge(query_id, phrase(hint, asked.language) if hint else "")
             case Save(settings):
@@ -75,9 +80,9 @@ class Performer:
             case Reset():
                 await self.conversations.reset(asked.incoming.place.lane)
             case Export():
-                await self._export(asked)
+                return await self._export(asked)
             case Forget():
-                await self.personal_data.forget(asked.person.id)
+                await self.personal_data.forget(asked.person.id, wish=str(asked.incoming.update_id))
             case _:
                 return await self._perform_further(deed, asked)
         return []
@@ -119,7 +124,7 @@ class Performer:
         if message_id is None:
             return asked.say(Phrase.SWITCHED, model=model)
         keyboard = settings_keyboard(settings, asked.language)
-        await asked.show(self.messenger, message_id, Phrase.SWITCHED, keyboard, model=model)
+        await asked.show(self.deliverer, message_id, Phrase.SWITCHED, keyboard, model=model)
         return []
 
     async def _offer_models(self, message_id: int | None, asked: Asked) -> list[Outgoing]:
@@ -136,7 +141,7 @@ class Performer:
         )
         if message_id is None:
             return asked.say(Phrase.MODELS, keyboard)
-        await asked.show(self.messenger, message_id, Phrase.MODELS, keyboard)
+        await asked.show(self.deliverer, message_id, Phrase.MODELS, keyboard)
         return []
 
     async def _status(self, asked: Asked) -> list[Outgoing]:
@@ -154,7 +159,12 @@ class Performer:
         model = asked.person.settings.model or self.default_model or default
         return asked.say(Phrase.STATUS, model=f"`{model}`", queue=queue)
 
-    async def _export(self, asked: Asked) -> None:
+    async def _export(self, asked: Asked) -> list[Outgoing]:
         content = await self.personal_data.export(asked.person.id)
         assert content is not None, "who asks is known"
-        await self.messenger.send_file(asked.incoming.place, FILE_NAME, content)
+        try:
+            await self.deliverer.send_file(asked.incoming.place, FILE_NAME, content)
+        except MessengerError as error:
+            _log.warning("export not sent", reason=type(error).__name__)
+            return asked.say(Phrase.EXPORT_FAILED)
+        return []

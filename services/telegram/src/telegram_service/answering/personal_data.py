@@ -73,18 +73,30 @@ class PersonalData:
         }
         return json.dumps(document, ensure_ascii=False, indent=2).encode()
 
-    async def forget(self, person_id: int) -> None:
-        """Delete all of it; a ban stays, as a number. Whoever works on one of their messages stops. May be
-        called again where it was broken off: what somebody said last, the wish to be forgotten, goes last."""
+    async def forget(self, person_id: int, *, wish: str = "") -> None:
+        """Delete all of it; a ban stays, as a number. Whoever works on one of their messages stops.
+
+        Args:
+            wish: the key of the message with which they asked for it, which :meth:`forget_wish` deletes when
+                they have been told: until then, a crash lets it be done again.
+        """
         await self.allowance.forget(person_id)
         await self.broadcasts.forget(person_id)
         await self.conversations.forget(person_id)
         await self.people.forget(person_id)
-        in_groups = [entry async for entry, _ in self._said_by(person_id, GROUPS)]
-        for start in range(0, len(in_groups), PAGE):
-            await self.ledger.erase(in_groups[start : start + PAGE])
-        for lane in await self._own_lanes(person_id):
-            await self.ledger.forget(lane)
+        said = [entry async for entry, _ in self._said_by(person_id, GROUPS)]
+        own = await self._own_lanes(person_id)
+        said += [entry async for entry in self._entries(str(person_id)) if entry.lane in own]
+        said = [entry for entry in said if entry.key != wish]
+        for start in range(0, len(said), PAGE):
+            await self.ledger.erase(said[start : start + PAGE])
+        await self.ledger.remove_empty(own)
+        await self.database.scrub()
+
+    async def forget_wish(self, person_id: int, entry: Entry) -> None:
+        """The last of it, and nothing that came after."""
+        await self.ledger.erase([entry])
+        await self.ledger.remove_empty(await self._own_lanes(person_id))
         await self.database.scrub()
 
     async def _own_lanes(self, person_id: int) -> list[str]:
@@ -99,13 +111,17 @@ class PersonalData:
     ) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
         """What somebody has sent that is still kept, with the update that it was."""
         for beginning in (str(person_id), GROUPS) if lanes is None else (lanes,):
-            after = 0
-            while page := await self.ledger.history(beginning, after=after, limit=PAGE):
-                after = page[-1].id
-                for entry in page:
-                    update = self._opened(entry)
-                    if update is not None and _sender(update) == person_id:
-                        yield entry, update
+            async for entry in self._entries(beginning):
+                update = self._opened(entry)
+                if update is not None and _sender(update) == person_id:
+                    yield entry, update
+
+    async def _entries(self, lanes: str) -> AsyncIterator[Entry]:
+        after = 0
+        while page := await self.ledger.history(lanes, after=after, limit=PAGE):
+            after = page[-1].id
+            for entry in page:
+                yield entry
 
     def _opened(self, entry: Entry) -> dict[str, Any] | None:
         try:

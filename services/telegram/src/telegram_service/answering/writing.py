@@ -25,6 +25,10 @@ SHOW_SECONDS = 0.5
 """So often it is asked whether what there is may be shown: asking is a call to Redis."""
 GRACE_SECONDS = 5.0
 """For the AI core to say itself that it takes too long."""
+FIRST_SHOW_SECONDS = 0.5
+"""An answer that is complete sooner is sent once, as it is."""
+FIRST_TYPING_SECONDS = 0.3
+"""Before that, nobody needs to be told that somebody writes."""
 LOOK_SECONDS = 1.0
 """So often it is looked whether the answer shall end, at least."""
 MORE_TO_COME = " …"
@@ -115,7 +119,8 @@ class Writer:
         request: ChatRequest,
         page: _Page | None,
     ) -> Written:
-        text, looked_at, shown_at = "", self._clock(), float("-inf")
+        text, looked_at = "", self._clock()
+        shown_at = looked_at + FIRST_SHOW_SECONDS - SHOW_SECONDS
         async for item in stream:
             if isinstance(item, Answer):
                 tokens = item.usage.prompt_tokens + item.usage.completion_tokens
@@ -160,6 +165,7 @@ class Writer:
         """Show that somebody is at work, as long as the context lasts."""
 
         async def keep_typing() -> None:
+            await asyncio.sleep(FIRST_TYPING_SECONDS)
             while True:
                 with contextlib.suppress(MessengerError):
                     await self._messenger.typing(place)

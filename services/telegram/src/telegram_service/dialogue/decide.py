@@ -178,7 +178,7 @@ def _behind_button(standing: Standing, pressed: Pressed, native: Language) -> li
         case "forget", "no":
             return [Show(here, Phrase.KEPT)]
         case "forget", "yes":
-            return [Stop(), Show(here, Phrase.FORGOTTEN), Forget()]
+            return [Stop(), Forget(), Show(here, Phrase.FORGOTTEN)]
         case ("models", "show") | ("model", str()) if value:
             return [OfferModels(here) if name == "models" else Switch(value, here)]
         case "broadcast", value if standing.is_admin:

@@ -53,6 +53,7 @@ class Phrase(StrEnum):
     FILE_EMPTY = "file_empty"
     FILE_GONE = "file_gone"
     PRIVATE_ONLY = "private_only"
+    EXPORT_FAILED = "export_failed"
     STATUS = "status"
     STATUS_AWAY = "status_away"
     QUEUE_EMPTY = "queue_empty"
@@ -145,6 +146,8 @@ n'est envoyé ailleurs, rien ne sert à entraîner un modèle, et aucun journal 
     "Renvoyez-le, s'il vous plaît.",
     Phrase.PRIVATE_ONLY: "Vos données ne regardent que vous : demandez-les-moi dans notre conversation "
     "privée.",
+    Phrase.EXPORT_FAILED: "Je n'ai pas réussi à vous envoyer le fichier, et j'en suis désolé. "
+    "Réessayez dans un instant, s'il vous plaît.",
     Phrase.STATUS: """Tout fonctionne.
 
 Modèle : {model}
@@ -253,6 +256,7 @@ else, nothing is used to train a model, and no log holds your texts.
     "or send the text.",
     Phrase.FILE_GONE: "I could not receive this file, and I am sorry. Please send it again.",
     Phrase.PRIVATE_ONLY: "Your data is nobody else's business: ask me for it in our private chat.",
+    Phrase.EXPORT_FAILED: "I could not send you the file, and I am sorry. Please try again in a moment.",
     Phrase.STATUS: """Everything works.
 
 Model: {model}
