@@ -318,7 +318,7 @@ facts = st.builds(
     virus=st.sampled_from(Scan),
     is_ours=st.booleans(),
     answers_ours=st.booleans(),
-    alike_before=st.integers(0, 3),
+    earlier=st.sampled_from([(), ("merci",), ("combien de jours de congés ai je par an",) * 3]),
     answers_in_thread=st.integers(0, 30),
     mails_of_sender=st.integers(0, 50),
     free_at=st.sampled_from([None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)]),

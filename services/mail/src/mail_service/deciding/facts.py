@@ -42,8 +42,6 @@ class Facts:
     """Its own Message-ID is one that we gave."""
     answers_ours: bool = False
     """``In-Reply-To`` or ``References`` names a Message-ID that we gave."""
-    alike_before: int = 0
-    """Mails of this sender that were answered within a day, with the same ``likeness.essence``."""
     earlier: tuple[str, ...] = ()
     """The ``likeness.essence`` of each mail of this sender that was answered within a day."""
     answers_in_thread: int = 0

@@ -45,10 +45,10 @@ def essence(letter: Letter) -> str:
     return " ".join([*words, *files])
 
 
-def is_repetition(letter: Letter, alike_before: int, earlier: Iterable[str]) -> bool:
+def is_repetition(letter: Letter, earlier: Iterable[str]) -> bool:
     """Whether this sender said that before, more often than people do."""
     own = essence(letter).split()
-    before = max(alike_before, sum(_are_alike(own, other.split()) for other in earlier))
+    before = sum(_are_alike(own, other.split()) for other in earlier)
     return before >= (PATIENCE_WITH_FEW if len(own) < FEW_WORDS else 1)
 
 

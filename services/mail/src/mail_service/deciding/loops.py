@@ -104,7 +104,7 @@ def responder(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
 
 def repetition(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
     """The same again, or too much of it."""
-    if is_repetition(letter, facts.alike_before, facts.earlier):
+    if is_repetition(letter, facts.earlier):
         return Ignore(Reason.SAME_TEXT)
     return Ignore(Reason.THREAD_LIMIT) if facts.answers_in_thread >= rules.answers_per_thread else None
 

@@ -6,8 +6,10 @@ import re
 
 from mail_service.reading.markup import Tag, tokens
 
-LONGEST = 2_000_000
+LONGEST = 1_000_000
 """Characters of HTML that are looked at."""
+LONGEST_TEXT = 300_000
+"""Characters of text after which no more is looked at."""
 DEEPEST = 500
 """Elements in elements whose end is waited for."""
 
@@ -38,12 +40,16 @@ def to_text(html: str) -> tuple[str, int]:
             page.end(token.name)
         else:
             page.begin(token)
+        if page.length > LONGEST_TEXT:
+            break
     return page.text(), page.links
 
 
 class _Page:
     def __init__(self) -> None:
         self.links = 0
+        self.length = 0
+        """Characters so far."""
         self._lines: list[str] = []
         self._line: list[str] = []
         self._open: list[tuple[str, bool]] = []
@@ -120,10 +126,14 @@ class _Page:
         line = line.rstrip() if self._preformatted else _SPACES.sub(" ", line).strip()
         self._line = []
         if line or keep_empty:
-            self._lines.append(self._marks + line)
+            self._add(line)
 
     def _empty_line(self) -> None:
-        self._lines.append(self._marks)
+        self._add("")
+
+    def _add(self, line: str) -> None:
+        self._lines.append(self._marks + line)
+        self.length += len(self._lines[-1]) + 1
 
     @property
     def _marks(self) -> str:
