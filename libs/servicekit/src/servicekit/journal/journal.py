@@ -117,7 +117,8 @@ class Journal:
         now = self._clock()
         async with self._database.writing() as connection:
             for due_by in (LONG_AGO, now):
-                found = await connection.execute(queries.claimable(self._tables, now, due_by))
+                claimable = queries.claimable(self._tables)
+                found = await connection.execute(claimable, {"now": now, "due_by": due_by})
                 lane = found.scalar_one_or_none()
                 if lane is not None:
                     return await self._take(connection, lane, now)

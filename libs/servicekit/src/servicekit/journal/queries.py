@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Delete, Select, Update, delete, exists, select, update
+from sqlalchemy import Delete, Select, Update, bindparam, delete, exists, select, update
 
 from servicekit.journal.records import UNFINISHED, EntryState
 from servicekit.journal.tables import JournalTables
 
 
-def claimable(tables: JournalTables, now: datetime, due_by: datetime) -> Select[Any]:
+@lru_cache
+def claimable(tables: JournalTables) -> Select[Any]:
     """The lane that nobody holds and whose oldest pending entry is due by some moment; the longest waiting
-    first.
+    first. It is asked with each message and in between, so it is built once; ``now`` and ``due_by`` are its
+    parameters.
 
     An entry that is put off holds up those behind it: the order within a lane is kept.
     """
@@ -24,8 +27,8 @@ def claimable(tables: JournalTables, now: datetime, due_by: datetime) -> Select[
         .join_from(tables.entries, tables.lanes, entries.lane == lanes.name)
         .where(
             entries.closed_at.is_(None),
-            entries.due_at <= due_by,
-            lanes.leased_until <= now,
+            entries.due_at <= bindparam("due_by"),
+            lanes.leased_until <= bindparam("now"),
             ~exists().where(
                 older.c.lane == entries.lane, older.c.closed_at.is_(None), older.c.id < entries.id
             ),

@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import StaticPool
 
 from servicekit.storage.failures import UNAVAILABLE, is_lost_connection, means_unavailable
+from servicekit.storage.sqlite_in_loop import connect
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 3.0
@@ -105,14 +107,18 @@ class Database:
         command_seconds: float = COMMAND_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         unavailable: Unavailable = StorageUnavailable,
+        in_loop: bool = False,
     ) -> None:
         """``command_seconds`` bounds each statement, waiting for other writers included. Where this class
         says StorageUnavailable, it raises what ``unavailable`` makes.
 
+        Args:
+            in_loop: let SQLite work in the event loop's own thread, as :mod:`.sqlite_in_loop` says.
+
         Raises:
             DatabaseAddressError: an SQLite file cannot be made or written.
         """
-        self._engine = _create_engine(url, command_seconds)
+        self._engine = _create_engine(url, command_seconds, in_loop=in_loop)
         self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
@@ -280,9 +286,9 @@ class _Watch:
             raise self._database._unavailable() from error
 
 
-def _create_engine(url: URL, command_seconds: float) -> AsyncEngine:
+def _create_engine(url: URL, command_seconds: float, *, in_loop: bool) -> AsyncEngine:
     if url.drivername.startswith("sqlite"):
-        return _create_sqlite_engine(url, command_seconds)
+        return _create_sqlite_engine(url, command_seconds, in_loop=in_loop)
     return create_async_engine(
         url,
         pool_size=POOL_SIZE,
@@ -295,9 +301,10 @@ def _create_engine(url: URL, command_seconds: float) -> AsyncEngine:
     )
 
 
-def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
+def _create_sqlite_engine(url: URL, command_seconds: float, *, in_loop: bool) -> AsyncEngine:
     assert url.database is not None
     _make_file(Path(url.database))
+    creator = {"async_creator": partial(connect, url.database, command_seconds)} if in_loop else {}
     engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,
@@ -306,6 +313,7 @@ def _create_sqlite_engine(url: URL, command_seconds: float) -> AsyncEngine:
         hide_parameters=True,
         # SQLite's busy_timeout: how long it waits for another writer.
         connect_args={"timeout": command_seconds},
+        **creator,
     )
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

@@ -152,10 +152,11 @@ def _patient(*args: Any, **settings: Any) -> HTTPXRequest:
     return HTTPXRequest(*args, **settings | {"read_timeout": 20 * FACTOR, "write_timeout": 20 * FACTOR})
 
 
-def _database(url: URL, *, command_seconds: float = COMMAND_SECONDS) -> Database:
+def _database(url: URL, *, command_seconds: float = COMMAND_SECONDS, in_loop: bool = False) -> Database:
     # SQLite waits in real seconds, whoever asks it; and PostgreSQL works in them.
     share = 1 / FACTOR if url.drivername.startswith("sqlite") else FACTOR / 2
-    return Database(url, command_seconds=command_seconds * share, clock=fast_monotonic)
+    seconds = command_seconds * share
+    return Database(url, command_seconds=seconds, clock=fast_monotonic, in_loop=in_loop)
 
 
 if __name__ == "__main__":
