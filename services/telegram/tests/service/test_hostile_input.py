@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 from ai_core_service import Server, running
 from telegram_house import SECRET, Guest, House, open_house
+from telegram_server import TOKEN
 from tests.emulators.telegram.world import Chat
 
 from servicekit.serving.health import Health
@@ -57,6 +58,7 @@ async def still_served(house: House, guest: Guest | None = None) -> None:
     assert (await anne.hears())[-1] == "Toujours là ?"
     said = b"".join(house.log)
     assert b"Traceback" not in said
+    assert not any(secret.encode() in said for secret in (TOKEN, SECRET, "Toujours là"))
     assert b'"level":"error"' not in said.replace(b" ", b"")
 
 
@@ -167,7 +169,6 @@ async def test_a_button_that_names_a_model_which_there_is_not(house: House) -> N
     await house.until(anne.shown)
     anne.press("model:../../secret")
     assert (await anne.hears(2))[-1] == french(Phrase.NO_SUCH_MODEL, model="../../secret")
-    await still_served(house, anne)
 
 
 @pytest.mark.parametrize(
@@ -218,28 +219,28 @@ async def test_a_body_that_is_no_update(house: House, body: bytes) -> None:
     assert (await house.post(body)).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"x-other": "x"},
-        {SECRET_HEADER: ""},
-        {SECRET_HEADER: "guess"},
-        {SECRET_HEADER: SECRET[:-1]},
-        {SECRET_HEADER: SECRET + "x"},
-        {SECRET_HEADER: SECRET.upper()},
-        {SECRET_HEADER: "é\xff"},
-        {"authorization": f"Bearer {SECRET}"},
-    ],
+FORGED: tuple[dict[str, str], ...] = (
+    {"x-other": "x"},
+    {SECRET_HEADER: ""},
+    {SECRET_HEADER: "guess"},
+    {SECRET_HEADER: SECRET[:-1]},
+    {SECRET_HEADER: SECRET + "x"},
+    {SECRET_HEADER: SECRET.upper()},
+    {SECRET_HEADER: "é\xff"},
+    {"authorization": f"Bearer {SECRET}"},
 )
-async def test_a_forged_call_is_shut_out_and_leaves_nothing(house: House, headers: dict[str, str]) -> None:
+
+
+async def test_forged_calls_are_shut_out_and_leave_nothing(house: House) -> None:
     anne = house.guest()
     user = anne.person.user()
     message = {"message_id": 1, "from": user, "chat": {"id": user["id"], "type": "private"}, "text": "forged"}
-    body = json.dumps({"update_id": 9_000_000 + user["id"], "message": message}).encode()
-    latin = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    response = await house.http.post(WEBHOOK_PATH, content=body, headers=latin)
-    assert response.status_code == 403
-    assert SECRET not in response.text
+    for number, headers in enumerate(FORGED):
+        body = json.dumps({"update_id": 9_000_000 + number, "message": message}).encode()
+        latin = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        response = await house.http.post(WEBHOOK_PATH, content=body, headers=latin)
+        assert response.status_code == 403
+        assert SECRET not in response.text
     await still_served(house, anne)
     assert anne.shown() == []
 
