@@ -350,3 +350,41 @@ async def test_the_menu_takes_plain_commands_only(phone: Phone) -> None:
     assert "BOT_COMMAND_INVALID" in await phone.refused(
         "setMyCommands", commands=[{"command": "/Start", "description": "x"}]
     )
+
+
+async def test_edits_count_and_a_penalty_says_how_long_it_lasts(phone: Phone) -> None:
+    sent = await phone.done("sendMessage", chat_id=ANNE, text="0")
+    where = {"chat_id": ANNE, "message_id": sent["message_id"]}
+    for number in range(1, flood.CHAT_BURST):
+        await phone.done("editMessageText", **where, text=f"{number}")
+    body = await phone.call("editMessageText", **where, text="one too many")
+    assert (body["error_code"], body["parameters"]["retry_after"] > 0) == (429, True)
+    assert "retry after" in body["description"]
+    phone.clock.now += body["parameters"]["retry_after"]
+    await phone.done("editMessageText", **where, text="in time")
+    assert phone.world.flood.refused == 1
+
+
+async def test_updates_may_come_twice_and_out_of_order_but_none_is_left_out() -> None:
+    world = World(Clock())
+    anne = world.add_person(Person(ANNE, "Anne"))
+    delivery = Delivery(world, lambda updates: [*reversed(updates), *updates[:1]])
+    for text in ("un", "deux"):
+        world.say(anne, text=text)
+    texts = [update["message"]["text"] for update in await delivery.poll({})]
+    assert texts == ["deux", "un", "un"]
+    await delivery.close()
+
+
+async def test_a_call_whose_reply_is_cut_was_carried_out(phone: Phone) -> None:
+    fates = ["before", "after", "503"]
+
+    async def meddle(_method: str, _fields: dict[str, Any]) -> str:
+        return fates.pop(0)
+
+    phone.api.meddle = meddle
+    for _ in range(2):
+        with pytest.raises(ConnectionAbortedError):
+            await phone.call("sendMessage", chat_id=ANNE, text="x")
+    assert (await phone.call("sendMessage", chat_id=ANNE, text="x"))["error_code"] == 503
+    assert len(phone.world.from_bot(ANNE)) == 1
