@@ -90,6 +90,10 @@ def stamped(raw: bytes, *results: str) -> bytes:
         (f"{SERVER}; dkim=pass header.i=@mail.people.test", Verdict.ALIGNED),
         (f"{SERVER}; spf=pass smtp.mailfrom=anne@people.test", Verdict.ALIGNED),
         (f"{SERVER}; dmarc=fail header.from=people.test", Verdict.FAILED),
+        (f"{SERVER}; dmarc=fail (p=reject dis=none) header.from=people.test", Verdict.FAILED),
+        (f"{SERVER}; dmarc=fail (p=NONE sp=NONE dis=NONE) header.from=people.test", Verdict.UNKNOWN),
+        (f"{SERVER}; dmarc=fail reason=broken header.from=people.test (policy=none)", Verdict.UNKNOWN),
+        (f"{SERVER}; dmarc=fail action=none header.from=people.test", Verdict.UNKNOWN),
         (f"{SERVER}; dkim=pass header.d=evil.test; spf=pass smtp.mailfrom=evil.test", Verdict.UNKNOWN),
         (f"{SERVER}; dmarc=pass header.from=evil.test", Verdict.UNKNOWN),
         (

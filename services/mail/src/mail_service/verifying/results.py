@@ -3,6 +3,8 @@ in the topmost header, since every sender can write one."""
 
 from __future__ import annotations
 
+import re
+
 import authres
 
 from mail_service.letters import Letter, Verdict
@@ -10,6 +12,12 @@ from mail_service.verifying.alignment import is_aligned
 
 LONGEST = 4_000
 """Characters."""
+_ASKS_FOR_NOTHING = re.compile(
+    r"\bdmarc\s{0,5}=\s{0,5}fail\b[^;]{0,300}\b(?:p|policy|policy\.dmarc|action)\s{0,5}=\s{0,5}none\b",
+    re.IGNORECASE,
+)
+"""The domain only watches (p=none): mail that forwarders broke is not forged. Servers say it each in their
+way, mostly in a comment."""
 
 
 def verdict_of(letter: Letter, authserv_id: str | None) -> Verdict:
@@ -24,7 +32,8 @@ def verdict_of(letter: Letter, authserv_id: str | None) -> Verdict:
     if (header.authserv_id or "").lower() != authserv_id.lower():
         return Verdict.UNKNOWN
     found = [(each.method.lower(), (each.result or "").lower(), _domains(each)) for each in header.results]
-    return _judged(letter.sender.domain, found)
+    judged = _judged(letter.sender.domain, found)
+    return Verdict.UNKNOWN if judged is Verdict.FAILED and _ASKS_FOR_NOTHING.search(value) else judged
 
 
 def _judged(domain: str, found: list[tuple[str, str, dict[str, str]]]) -> Verdict:
