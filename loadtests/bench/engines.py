@@ -23,9 +23,8 @@ OPENVINO, LLAMA, PEER = "openvino", "llama.cpp", "llama-server"
 CONVERTED = "converted safetensors"
 SINGLY = " without coalescing"
 """Behind an engine's name: ``ENGINE_COALESCING=false``. Those who ask at the same time compute their prefix
-each, and those who come later find it. On llama.cpp nobody shares what somebody still computes; on OpenVINO
-prompts go to its own scheduler as they come, whose cache has the blocks that were computed when a request
-arrives: of eight at once, some find half of the prefix, because their requests arrived a step later."""
+each; those who come later find what was left behind at the end of an answer. On both engines, nobody shares
+what somebody still computes."""
 LOADS = {
     OPENVINO: ("shared", "unlike", "mixed", "alone"),
     LLAMA: ("shared", "unlike", "mixed", "alone"),

@@ -325,6 +325,26 @@ def test_eight_at_once_with_one_long_prefix_compute_it_once(rig: Rig) -> None:
         assert said[id_] == rig.text(rig.say(prompt, limit=4, namespace="alone"))
 
 
+def test_without_coalescing_those_who_come_together_compute_everything_themselves(
+    rig: Rig, small: Callable[..., Rig]
+) -> None:
+    alone = small(coalescing=False)
+    prompt = alone.prompt("Qui es-tu ?", SYSTEM + "9")
+    usual = rig.say(prompt, limit=8)
+    assert alone.submit(0, prompt, limit=8) == 0
+    alone.step()
+    for id_ in (1, 2):
+        assert alone.submit(id_, prompt, limit=8) == 0
+    alone.finish()
+    # Each in full, also those who came when the first one was through.
+    assert alone.backend.computed_tokens >= 3 * len(prompt)
+    assert [alone.said[id_] for id_ in range(3)] == [usual] * 3
+    # What they left behind is found by who comes later.
+    assert alone.submit(3, prompt, limit=8) >= len(prompt) // 32 * 32 - 32
+    alone.finish()
+    assert alone.said[3] == usual
+
+
 @pytest.mark.parametrize("answer", [1, 8, 28])
 def test_those_who_go_on_differently_within_a_block_do_not_disturb_each_other(rig: Rig, answer: int) -> None:
     """OpenVINO's cache lets them share a block that is not full, and each would write into the others'."""

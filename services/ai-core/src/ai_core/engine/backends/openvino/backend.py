@@ -61,6 +61,10 @@ class OpenVinoBackend:
         slicing: how long prompts are read beside others.
         linears: what of the graph can be adapted, by number: its name, and what goes in and comes out.
         adapters: those that sequences may name from the start.
+
+    Attributes:
+        coalesces: whether a sequence shares what others are computing. If not, it is given as it is, and
+            shares only what those before it left behind at their end.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class OpenVinoBackend:
         self._ends = ends
         self._slicing = slicing
         self._cost = StepCost(even=True)
+        self.coalesces = True
         self._held = HeldPrefixes(sizes.blocks)
         self._fresh_marks = FreshMarks(sizes.vocabulary)
         self._sequences: dict[int, Running] = {}
@@ -114,7 +119,8 @@ class OpenVinoBackend:
         running = Running(sequence, chooser, sequence.priority)
         self._sequences[sequence.id] = running
         held = self.count(sequence.prompt, sequence.namespace)
-        if not self._slicing.whole and is_long(len(sequence.prompt), held):
+        # Slices of one prompt after the other find in the cache what those before had in common.
+        if self.coalesces and is_long(len(sequence.prompt), held):
             running.limit = held
         else:
             self._give(running, None)
@@ -289,7 +295,8 @@ class OpenVinoBackend:
         end = segment.end if running.limit is None else min(segment.end, running.limit)
         if segment.start < len(prompt):
             ready = min(end, len(prompt))
-            self._keep(running, prompt[:ready])
+            if self.coalesces:
+                self._keep(running, prompt[:ready])
             result.prefix_ready.append((running.id, ready))
         running.next = end
 

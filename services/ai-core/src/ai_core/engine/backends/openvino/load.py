@@ -82,15 +82,11 @@ def load(config: EngineConfig, on_progress: Callable[[float], None]) -> Loaded:
         pipeline,
         Sizes(vocabulary, min(length, cells), config.max_sequences, cells),
         ends=frozenset(token for token in source.vocabulary.end_tokens if token < vocabulary),
-        slicing=Slicing(
-            fixed=config.prefill_chunk,
-            itl_target_ms=config.itl_target_ms,
-            # Slices of one prompt after the other find in the cache what those before had in common.
-            whole=not config.coalescing,
-        ),
+        slicing=Slicing(fixed=config.prefill_chunk, itl_target_ms=config.itl_target_ms),
         linears=linears,
         adapters=config.adapters,
     )
+    backend.coalesces = config.coalescing
     on_progress(1.0)
     facts = (source.description, source.parameters, source.size)
     return Loaded(backend, source.vocabulary, *facts, backend.adapters)

@@ -59,8 +59,6 @@ class Slicing:
     """Tokens in a slice; 0: as many as the time allows."""
     itl_target_ms: float = 0.0
     """What a step may take; 0: so many times what it takes without a slice (``STRETCH``)."""
-    whole: bool = False
-    """Prompts are given as they are, all at once."""
 
 
 def is_long(prompt: int, held: int) -> bool:
