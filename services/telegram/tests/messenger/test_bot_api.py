@@ -69,7 +69,7 @@ async def test_keyboards_and_files_and_hints_arrive(line: Line) -> None:
     keyboard = settings_keyboard(UserSettings(), Language.FRENCH)
     await line.messenger.send(ANNE, Outgoing(TelegramMessage("Réglages"), keyboard))
     (shown,) = line.server.world.from_bot(42)
-    assert len(shown.fields["reply_markup"]["inline_keyboard"]) == 4
+    assert len(shown.fields["reply_markup"]["inline_keyboard"]) == len(keyboard)
     press = line.server.world.press(line.server.world.people[42], 42, shown.id, "length:long")
     await line.messenger.acknowledge(press["callback_query"]["id"], "Oui")
     await line.messenger.acknowledge(press["callback_query"]["id"])
