@@ -22,6 +22,8 @@ from telegram_service.cli.office import Office, open_office
 from telegram_service.cli.terminal import ENV_FILE, FINE, complain
 from telegram_service.config import Settings
 
+AWAY = 1
+"""Exit status: something that is needed is away; whoever runs this may start it again later."""
 STOPPED_BY_HAND = 130
 
 
@@ -87,8 +89,10 @@ async def _in_office(options: argparse.Namespace, settings: Settings, office: Of
 def _finish(work: Coroutine[Any, Any, int]) -> int:
     try:
         return asyncio.run(work)
-    except (DatabaseAddressError, ListenError, SecretFileError, StorageUnavailable, TelegramError) as error:
+    except (DatabaseAddressError, ListenError, SecretFileError, InvalidToken) as error:
         return complain(sentence(error))
+    except (StorageUnavailable, TelegramError) as error:
+        return complain(sentence(error), status=AWAY)
     except KeyboardInterrupt:
         return STOPPED_BY_HAND
 

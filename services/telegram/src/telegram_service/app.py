@@ -36,6 +36,7 @@ from telegram_service.answering.performing import Performer
 from telegram_service.answering.personal_data import PersonalData
 from telegram_service.answering.tools import Tools
 from telegram_service.answering.writing import Writer
+from telegram_service.broadcasting import LEASE_SECONDS as BROADCAST_LEASE
 from telegram_service.broadcasting import Broadcaster
 from telegram_service.config import Settings
 from telegram_service.dialogue.incoming import Language
@@ -187,7 +188,7 @@ def assemble(
     page = Page(metrics, ledger, people, now_in_utc)
     door = Door(intake, _secret(settings), Health(checks, {"database"}), page.render)
     broadcaster = Broadcaster(
-        journal=journal,
+        journal=Journal(database, journal_tables, lease_seconds=BROADCAST_LEASE),
         broadcasts=broadcasts,
         people=people,
         messenger=messenger,

@@ -32,6 +32,10 @@ from telegram_service.storage.people import People
 
 LANE = "!broadcast"
 """Held by the one process that sends."""
+LEASE_SECONDS = 10.0
+"""After which another process goes on for one that died."""
+NOBODY = -1
+"""Below everybody's number."""
 LOOK_SECONDS = 2.0
 """So often it is looked whether there is something to send."""
 GAP_SECONDS = 0.1
@@ -108,19 +112,25 @@ class Broadcaster:
             await self._broadcasts.stop(broadcast.id, broadcast.admin_id)
             _log.error("broadcast stopped", reason="SECRET_KEY has changed")
             return
-        held_at = self._clock()
         await lane.renew()
-        while (person_id := await self._broadcasts.following(broadcast.id)) is not None:
+        held_at, last = self._clock(), NOBODY
+        while True:
+            person_id = await self._broadcasts.following(broadcast.id, after=last)
+            if person_id is None and last == NOBODY:
+                return
+            last = NOBODY if person_id is None else person_id
             if self._clock() - held_at > RENEW_SECONDS:
-                held_at = self._clock()
                 await lane.renew()
-            # Where answers have booked the next calls, they go first.
-            if await self._deliverer.may_edit(person_id) and await self._broadcasts.claim(
-                broadcast.id, person_id
-            ):
-                fate = await self._send(person_id, outgoing)
-                await self._broadcasts.mark(broadcast.id, person_id, fate)
-            await self._sleep(GAP_SECONDS)
+                held_at = self._clock()
+            if person_id is not None:
+                await self._send_to(broadcast.id, person_id, outgoing)
+                await self._sleep(GAP_SECONDS)
+
+    async def _send_to(self, number: int, person_id: int, outgoing: Outgoing) -> None:
+        # Where answers have booked the next calls, they go first: this recipient comes up again.
+        if await self._deliverer.may_edit(person_id) and await self._broadcasts.claim(number, person_id):
+            fate = await self._send(person_id, outgoing)
+            await self._broadcasts.mark(number, person_id, fate)
 
     async def _send(self, person_id: int, outgoing: Outgoing) -> Fate:
         try:

@@ -170,17 +170,21 @@ def test_a_key_of_before_reads_what_it_has_sealed(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "expected"),
     [
-        ("TELEGRAM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none"),
-        ("TELEGRAM_DATABASE_URL", "oracle://x"),
-        ("TELEGRAM_BOT_TOKEN", ""),
+        ("TELEGRAM_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", 1),
+        ("TELEGRAM_DATABASE_URL", "oracle://x", 2),
+        ("TELEGRAM_BOT_TOKEN", "", 2),
     ],
 )
 def test_what_is_wrong_with_the_settings_is_said_in_a_sentence(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: str,
+    expected: int,
 ) -> None:
     monkeypatch.setenv(name, value)
     status, _, err = typed(capsys, "users list")
-    assert status == 2
+    assert status == expected
     assert name.removeprefix("TELEGRAM_") in err

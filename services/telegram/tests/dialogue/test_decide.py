@@ -161,7 +161,7 @@ def test_nothing_is_deleted_before_it_is_confirmed() -> None:
     assert Forget() not in command("forget")
     assert Forget() not in done(Pressed("q", 1, "forget:no"))
     yes = done(Pressed("q", 9, "forget:yes"))
-    assert yes == [Acknowledge("q"), Stop(), Show(9, Phrase.FORGOTTEN), Forget()]
+    assert yes == [Acknowledge("q"), Forget(), Show(9, Phrase.FORGOTTEN)]
 
 
 def test_settings_change_in_place() -> None:

@@ -178,7 +178,8 @@ def _behind_button(standing: Standing, pressed: Pressed, native: Language) -> li
         case "forget", "no":
             return [Show(here, Phrase.KEPT)]
         case "forget", "yes":
-            return [Stop(), Forget(), Show(here, Phrase.FORGOTTEN)]
+            # Whoever is just answering them loses the lane; others in a group are not disturbed.
+            return [Forget(), Show(here, Phrase.FORGOTTEN)]
         case ("models", "show") | ("model", str()) if value:
             return [OfferModels(here) if name == "models" else Switch(value, here)]
         case "broadcast", value if standing.is_admin:

@@ -143,11 +143,15 @@ class Broadcasts:
         async with self._database.writing() as connection:
             await connection.execute(update(recipients).where(cut).values(state=Fate.UNKNOWN))
 
-    async def following(self, number: int) -> int | None:
-        """Who is next."""
+    async def following(self, number: int, *, after: int = -1) -> int | None:
+        """Who is next, in the order of their numbers."""
         statement = (
             select(recipients.c.person_id)
-            .where(recipients.c.broadcast_id == number, recipients.c.state == Fate.OPEN)
+            .where(
+                recipients.c.broadcast_id == number,
+                recipients.c.state == Fate.OPEN,
+                recipients.c.person_id > after,
+            )
             .order_by(recipients.c.person_id)
             .limit(1)
         )
