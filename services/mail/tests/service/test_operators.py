@@ -1,0 +1,149 @@
+"""What operators see and do, through the door and by command; several instances share the work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from mail_core import scripted_core
+from mail_servers import somebody
+from running_service import PostOffice, question
+
+from mail_service.accounts import accounts_of
+from mail_service.config import Settings
+from servicekit.settings import SettingsError
+
+COMMAND = Path(sys.executable).with_name("mail-service")
+PATHS = ("counters", "queue", "dead-letters", "mails/1", "mails/1/letter")
+ORDERS = ("pause", "resume", "dead-letters/1/requeue", "export", "forget")
+
+
+async def test_nothing_opens_without_the_key(post_office: PostOffice) -> None:
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        for key in (None, "", "a guess", "an admin key of the test"):
+            for path in PATHS:
+                assert (await running.get(f"/admin/{path}", key)).status_code == 403
+            for path in ORDERS:
+                assert (await running.post(f"/admin/{path}", {"address": "a@b"}, key)).status_code == 403
+        for path in ("/livez", "/readyz", "/metrics"):
+            assert (await running.get(path, None)).status_code == 200
+    async with scripted_core() as core, post_office.service(core.url, ADMIN_KEY="") as running:
+        assert (await running.get("/admin/counters", "")).status_code == 403
+        assert (await running.get("/admin/counters")).status_code == 403
+
+
+async def test_a_mails_way_is_told_with_every_rule(post_office: PostOffice) -> None:
+    anne = somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address), anne)
+        await post_office.answers(anne)
+        await running.settled()
+        mail = (await running.get("/admin/mails/1")).json()
+        steps = [step["step"] for step in mail["way"]]
+        assert steps == ["received", "decided", "written", "sent", "copied", "marked"]
+        rules = dict(mail["way"][1]["rules"])
+        assert rules["spam"] == "passed"
+        assert rules["verdict"] == "aligned"
+        assert anne not in json.dumps(mail)
+        assert "durée" not in json.dumps(mail)
+        letter = (await running.get("/admin/mails/1/letter")).json()
+        assert [one["from_us"] for one in letter] == [False, True]
+        assert "durée" in letter[0]["text"]
+        assert (await running.get("/admin/mails/99")).status_code == 404
+        assert (await running.post("/admin/dead-letters/1/requeue")).status_code == 404
+        assert (await running.get("/admin/queue?limit=0")).status_code == 422
+
+
+async def _command(post_office: PostOffice, *words: str) -> tuple[int, str]:
+    environment = post_office.settings("http://127.0.0.1:9") | {"PATH": os.environ["PATH"]}
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, *words, env=environment, cwd=post_office.folder, stdout=-1, stderr=-1
+    )
+    output, errors = await process.communicate()
+    assert b"Traceback" not in errors
+    return process.returncode or 0, output.decode()
+
+
+async def test_operators_do_the_same_by_command(post_office: PostOffice) -> None:
+    anne = somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address), anne)
+        await post_office.answers(anne)
+        await running.settled()
+    assert (await _command(post_office, "pause"))[0] == 0
+    _, counters = await _command(post_office, "counters")
+    assert json.loads(counters)["paused_since"]
+    assert (await _command(post_office, "resume"))[0] == 0
+    _, mail = await _command(post_office, "mail", "1", "--text")
+    assert "durée" in json.loads(mail)["written"][0]["text"]
+    assert (await _command(post_office, "mail", "7"))[0] == 1
+    assert json.loads((await _command(post_office, "dead-letters"))[1]) == []
+    assert (await _command(post_office, "dead-letters", "drop", "1"))[0] == 1
+    _, exported = await _command(post_office, "export", anne)
+    assert len(json.loads(exported)["mails"]) == 2
+    assert json.loads((await _command(post_office, "forget", anne))[1]) == {"deleted": 2}
+    shown = post_office.folder / "preview.html"
+    assert (await _command(post_office, "preview", str(shown), "--language", "en"))[0] == 0
+    assert "overtime" in shown.read_text()
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_two_instances_answer_each_mail_once(
+    request: pytest.FixtureRequest, post_office: PostOffice, database: str
+) -> None:
+    if database == "postgresql":
+        post_office.database_url = request.getfixturevalue("postgres_url")
+    people = [somebody() for _ in range(6)]
+    async with (
+        scripted_core() as core,
+        post_office.service(core.url) as one,
+        post_office.service(core.url) as two,
+    ):
+        for person in people:
+            post_office.send(question(person, post_office.address), person)
+        await one.arrived(len(people))
+        await two.settled()
+        assert sum(watcher.holding for each in (one, two) for watcher in each.service.watchers) == 1
+    for person in people:
+        assert len(post_office.inbox(person)) == 1
+    assert len(core.asked) == len(people)
+
+
+def test_several_accounts_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    path = tmp_path / "accounts.json"
+    path.write_text(
+        json.dumps(
+            [
+                {
+                    "email_address": f"{name}@example.org",
+                    "imap_folder": "INBOX,Support",
+                    "email_password_file": "password",
+                }
+                for name in ("one", "two")
+            ]
+        )
+    )
+    settings = Settings.load({"ACCOUNTS_PATH": str(path), "IMAP_HOST": "mail.example.org"})
+    one, two = accounts_of(settings)
+    assert (one.address, two.address) == ("one@example.org", "two@example.org")
+    assert one.folders == ("INBOX", "Support")
+    assert one.password is not None
+    assert one.password.get_secret_value() == "secret"
+    assert one.smtp_host == "mail.example.org"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '[{"imap_pasword": "x"}]', '[{"email_address": "no address"}]', '[{"imap_host": "x"}]'],
+)
+def test_a_mistake_in_the_file_of_accounts_is_told(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "accounts.json"
+    path.write_text(content)
+    with pytest.raises(SettingsError) as caught:
+        accounts_of(Settings.load({"ACCOUNTS_PATH": str(path)}))
+    assert caught.value.lines
