@@ -94,7 +94,8 @@ class PersonalData:
         await self.database.scrub()
 
     async def forget_wish(self, person_id: int, entry: Entry) -> None:
-        """The last of it, and nothing that came after."""
+        """The last of it, and nothing that came after: also how fast they were just told."""
+        await self.allowance.forget(person_id)
         await self.ledger.erase([entry])
         await self.ledger.remove_empty(await self._own_lanes(person_id))
         await self.database.scrub()
