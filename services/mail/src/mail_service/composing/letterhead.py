@@ -76,8 +76,9 @@ class Letterhead:
             "words": words(
                 content.language,
                 name=name,
-                answered=content.response_date,
-                written=content.original_date,
+                # In the time of this machine (TZ).
+                answered=content.response_date.astimezone(),
+                written=content.original_date.astimezone() if content.original_date is not None else None,
                 quoted_name=name or content.sender_address,
             ),
         }
