@@ -12,39 +12,27 @@ import httpx
 
 from mail_service.accounts import Account, accounts_of
 from mail_service.admin.office import Office
-from mail_service.answering.answers import Answerer, Limits, Manner, Sources
-from mail_service.answering.asking import Persona
+from mail_service.answering.answers import Answerer, Sources
 from mail_service.answering.delivering import Deliverer
-from mail_service.answering.envelopes import Envelopes
 from mail_service.answering.handling import Handler, Tools
 from mail_service.answering.judging import Examiners, Judge
 from mail_service.answering.notices import Notices
-from mail_service.answering.prompts import load_prompts
 from mail_service.answering.replying import Replier
 from mail_service.composing.brand import load_brand
 from mail_service.composing.letterhead import Letterhead
 from mail_service.composing.message import Composer
-from mail_service.composing.signing import Signer, load_signer
 from mail_service.config import Settings
 from mail_service.connecting import Post, connect
 from mail_service.deciding.decide import is_urgent
 from mail_service.deciding.facts import Rules
 from mail_service.intake import Archive, Intake
-from mail_service.keeping import Keeper
+from mail_service.manners import manner_of, signer_of
 from mail_service.metrics import Metrics
-from mail_service.pausing import PausableJournal
+from mail_service.records import Records, migrate, open_records
 from mail_service.scanning.clamd import Clamd
 from mail_service.scanning.port import NoScanner, Scanner
 from mail_service.scanning.rspamd import Rspamd
 from mail_service.scanning.spamd import Spamd
-from mail_service.storage.allowances import Allowances, HourlyLimits
-from mail_service.storage.correspondence import Correspondence
-from mail_service.storage.cursors import Cursors
-from mail_service.storage.migrations import SCHEMA
-from mail_service.storage.names import Names, load_names
-from mail_service.storage.switches import Switches
-from mail_service.storage.tables import journal as journal_tables
-from mail_service.storage.ways import Ways
 from mail_service.verifying.resolver import DnsResolver, Resolver
 from mail_service.verifying.verify import Verifier
 from mail_service.watching import Watcher
@@ -54,39 +42,18 @@ from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.documents.port import Limits as DocumentLimits
 from servicekit.hot_state import HotState, open_hot_state
 from servicekit.journal.crew import Crew
-from servicekit.journal.journal import Journal, now_in_utc
-from servicekit.journal.ledger import Ledger
+from servicekit.journal.journal import now_in_utc
 from servicekit.logging import get_logger
 from servicekit.serving.health import Health
 from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime, until_signal
-from servicekit.storage.database import Database, StorageUnavailable, database_url
-from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
-from servicekit.storage.sealing import Seal, seal_for
-from servicekit.storage.secret_file import kept_secret
+from servicekit.storage.database import StorageUnavailable
 
 HOUSEKEEPING_SECONDS = 3_600.0
 LOOK_SECONDS = 5.0
 """Between two counts of the folders that are watched."""
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """What the database holds, room by room."""
-
-    database: Database
-    journal: Journal
-    ledger: Ledger
-    envelopes: Envelopes
-    correspondence: Correspondence
-    allowances: Allowances
-    cursors: Cursors
-    switches: Switches
-    names: Names
-    ways: Ways
-    keeper: Keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,69 +69,11 @@ class Service:
     metrics: Metrics
 
 
-def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
-    """Raises DatabaseAddressError."""
-    password = settings.db_password.get_secret_value() if settings.db_password else None
-    url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
-
-
-async def migrate(settings: Settings) -> None:
-    """Bring the database up to date. Raises StorageUnavailable, DatabaseAddressError."""
-    database = database_of(settings, command_seconds=MIGRATION_SECONDS)
-    try:
-        if (revision := await upgrade(database, SCHEMA)) is not None:
-            log.info("database migrated", revision=revision)
-    finally:
-        await database.close()
-
-
-def seal_of(settings: Settings) -> Seal:
-    """Keeps mails unreadable in the database. Raises SecretFileError."""
-    secret = settings.secret_key.get_secret_value() if settings.secret_key else None
-    old = [each.get_secret_value() for each in settings.secret_key_old]
-    return seal_for("mail", secret or kept_secret(settings.local_secret_path), old)
-
-
 def ai_core_of(settings: Settings) -> AiCore:
     """The AI core, with the key of the settings or that of a core on this machine."""
     if settings.ai_api_key is not None:
         return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
     return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
-
-
-@asynccontextmanager
-async def open_records(settings: Settings) -> AsyncIterator[Records]:
-    """What is kept, over a migrated database. Raises StorageUnavailable, Unreadable, DatabaseAddressError,
-    SecretFileError."""
-    database = database_of(settings)
-    try:
-        seal = seal_of(settings)
-        names = await load_names(database, seal)
-        switches, ways = Switches(database, now_in_utc), Ways(database, now_in_utc)
-        correspondence = Correspondence(database, seal, names, now_in_utc)
-        limits = HourlyLimits(
-            of_all=settings.max_emails_per_hour,
-            of_person=settings.max_sender_emails_per_hour,
-            of_shared=settings.max_shared_emails_per_hour,
-        )
-        allowances = Allowances(database, limits, now_in_utc)
-        ledger = Ledger(database, journal_tables)
-        yield Records(
-            database=database,
-            journal=PausableJournal(database, journal_tables, switches=switches),
-            ledger=ledger,
-            envelopes=Envelopes(seal),
-            correspondence=correspondence,
-            allowances=allowances,
-            cursors=Cursors(database),
-            switches=switches,
-            names=names,
-            ways=ways,
-            keeper=Keeper(correspondence, allowances, ways, ledger, names),
-        )
-    finally:
-        await database.close()
 
 
 @asynccontextmanager
@@ -225,35 +134,6 @@ def rules_of(settings: Settings, accounts: tuple[Account, ...]) -> Rules:
 def ours_of(accounts: tuple[Account, ...]) -> frozenset[str]:
     """Every address that leads to us."""
     return frozenset().union(*(account.ours for account in accounts))
-
-
-def signer_of(settings: Settings, accounts: tuple[Account, ...]) -> Signer | None:
-    """Signs for the domain of the accounts. Raises SigningError."""
-    if settings.dkim_key_path is None:
-        return None
-    domain = accounts[0].address.rpartition("@")[2]
-    return load_signer(domain=domain, selector=settings.dkim_selector, path=settings.dkim_key_path)
-
-
-def manner_of(settings: Settings, ours: frozenset[str]) -> Manner:
-    """How mails are answered. Raises PromptError."""
-    return Manner(
-        persona=Persona(
-            system=load_prompts(settings.prompts_path),
-            most_earlier_characters=settings.max_conversation_characters,
-            most_characters=settings.max_prompt_characters,
-            model=settings.default_model,
-            adapter=settings.default_adapter,
-        ),
-        limits=Limits(
-            most_earlier=settings.max_conversation_length,
-            most_mail_bytes=settings.max_email_size,
-            most_file_bytes=settings.max_attachment_size,
-            processing_timeout=settings.processing_timeout,
-            give_up_after=timedelta(hours=settings.give_up_hours),
-        ),
-        ours=ours,
-    )
 
 
 def assemble(

@@ -20,6 +20,7 @@ from mail_service.composing.preview import preview
 from mail_service.composing.signing import SigningError
 from mail_service.config import Settings
 from mail_service.language import Language
+from mail_service.records import migrate, open_records
 from mail_service.verifying.resolver import DnsAway
 from servicekit import logging
 from servicekit.serving.http import ListenError
@@ -126,8 +127,8 @@ def _office(do: Callable[[Office, argparse.Namespace], Any]) -> Callable[..., in
     """A command over the database, whether the service runs or not."""
 
     async def work(settings: Settings, options: argparse.Namespace) -> int:
-        await app.migrate(settings)
-        async with app.open_records(settings) as records:
+        await migrate(settings)
+        async with open_records(settings) as records:
             office = Office(
                 records.ledger, records.ways, records.correspondence, records.switches, records.keeper
             )

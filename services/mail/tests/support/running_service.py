@@ -21,8 +21,9 @@ from mail_servers import PASSWORD, Dovecot, Postfix, somebody
 from servers import HOST, PATIENCE
 from sqlalchemy import func, select
 
-from mail_service.app import Service, at_work, migrate, open_service
+from mail_service.app import Service, at_work, open_service
 from mail_service.config import Settings
+from mail_service.records import migrate
 from mail_service.storage.tables import metadata
 from mail_service.storage.ways import Passed
 from mail_service.web import create_web

@@ -19,8 +19,8 @@ from telegram_chaos.outages import Servers
 from mail_chaos.office import Office
 from mail_chaos.plan import plan_of
 from mail_chaos.run import Outcome, environ_of, perform
-from mail_service import app
 from mail_service.config import Settings
+from mail_service.records import migrate
 
 
 class MailZygote(Zygote):
@@ -70,4 +70,4 @@ def _prepare(address: str, folder: Path) -> None:
         "IMAP_HOST": "localhost",
         "DATABASE_URL": address,
     }
-    asyncio.run(app.migrate(Settings.load(environ, folder / ".env")))
+    asyncio.run(migrate(Settings.load(environ, folder / ".env")))
