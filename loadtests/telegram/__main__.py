@@ -166,7 +166,7 @@ def _people(place: Town, load: Load, memory: _Memory) -> dict[str, Any]:
         "report": str(file),
     }
     # The last message of each comes when as many gaps have passed as there are messages.
-    seconds = load.gap * load.messages + 5
+    seconds = load.gap * load.messages + 10
     options = ["--headless", "-u", load.people, "-r", load.people, "-t", f"{seconds:.0f}s", "--only-summary"]
     locustfile = Path(__file__).with_name("locustfile.py")
     with (place.folder / "locust.log").open("w") as log:

@@ -17,6 +17,7 @@ from locust import FastHttpUser, constant_pacing, events, task
 from locust.exception import StopUser
 
 LOAD = json.loads(os.environ["LOAD"])
+RETRY_SECONDS = 1.0
 _numbers = itertools.count()
 _updates = itertools.count(LOAD["first_update"])
 _said: dict[str, float] = {}
@@ -50,12 +51,15 @@ class Writer(FastHttpUser):
             "text": f"{word} de Paris ?",
         }
         _said[f"Réponse à {word}"] = time.time()
-        self.client.post(
-            LOAD["path"],
-            json={"update_id": update_id, "message": message},
-            headers={LOAD["header"]: LOAD["secret"]},
-            name="update",
+        # Telegram comes again with what was not taken.
+        while not self._taken({"update_id": update_id, "message": message}):
+            time.sleep(RETRY_SECONDS)
+
+    def _taken(self, update: dict[str, Any]) -> bool:
+        answer = self.client.post(
+            LOAD["path"], json=update, headers={LOAD["header"]: LOAD["secret"]}, name="update"
         )
+        return bool(answer.status_code == 200)
 
 
 @events.quitting.add_listener  # type: ignore[untyped-decorator]
