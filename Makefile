@@ -54,9 +54,14 @@ format: .setup-test  ## let ruff repair and format what it can
 bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)
 	@$(BIN)/python -m loadtests.bench
 
-.PHONY: chaos
-chaos: .setup-test  ## kill and cut off the Telegram service in 500 random runs (CHAOS="--help" says more)
+.PHONY: chaos chaos-telegram chaos-mail
+# What is asked of one run is asked of the Telegram service; chaos-mail asks the other.
+chaos: chaos-telegram $(if $(CHAOS),,chaos-mail)  ## both of the next two, one after the other
+chaos-telegram: .setup-test  ## kill and cut off the Telegram service in 500 random runs (CHAOS="--help" says more)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m telegram_chaos $(CHAOS)
+chaos-mail: .setup-test  ## the same for the mail service, in 300 runs over real mail servers
+	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support:services/mail/tests/support \
+	    $(BIN)/python -m mail_chaos $(CHAOS)
 
 .PHONY: load-telegram
 load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; 6 minutes)

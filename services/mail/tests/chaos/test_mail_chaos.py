@@ -14,9 +14,9 @@ PATIENCE = 280.0
 
 def test_no_mail_is_lost_and_none_answered_twice(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
-    command = [sys.executable, "-m", "mail_chaos", "--runs", f"{SAMPLE}", "--keep", tmp_path / "kept"]
+    command = [sys.executable, "-m", "mail_chaos", "--runs", f"{SAMPLE}", "--keep", f"{tmp_path}/kept"]
     done = subprocess.run(
-        [*command, "--results", results],
+        [*command, "--results", str(results)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -72,7 +72,7 @@ def test_mails_are_listed_in_any_order_of_mails_and_fields() -> None:
 
 
 def test_a_body_comes_as_a_literal_or_in_quotes_or_not() -> None:
-    literal = [b"1 FETCH (UID 8 BODY[]<0> {5}", bytearray(b"a\r\nb\0"), b")", END]
+    literal: list[bytes | bytearray] = [b"1 FETCH (UID 8 BODY[]<0> {5}", bytearray(b"a\r\nb\0"), b")", END]
     assert read_content(literal) == b"a\r\nb\0"
     assert read_content([b'1 FETCH (UID 8 BODY[]<0> "a \\"b\\"")', END]) == b'a "b"'
     assert read_content([b'1 FETCH (UID 8 BODY[] "")', END]) == b""

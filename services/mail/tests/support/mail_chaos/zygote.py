@@ -69,7 +69,8 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     orders = os.fdopen(0, "rb", buffering=0)
     while True:
-        ready, _, _ = select.select([orders, wake], [], [])
+        listened: list[Any] = [orders, wake]
+        ready, _, _ = select.select(listened, [], [])
         if wake in ready:
             os.read(wake, 4096)
             _reap(running)
