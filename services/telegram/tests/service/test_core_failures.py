@@ -71,9 +71,10 @@ async def test_an_answer_that_breaks_off_is_asked_for_anew_and_shown_once(
     guest = house.guest()
     core.on("la suite ?", BreaksOff("Le début"), Answers("Le début et la fin."))
     guest.say("la suite ?")
-    seen = await versions(guest, "Le début et la fin.")
-    assert seen[0] == "Le début …"
-    assert core.times("la suite ?")[1] - core.times("la suite ?")[0] >= 2
+    # One message, whatever was seen of the first try: versions() accepts no other.
+    assert "Le début et la fin." in await versions(guest, "Le début et la fin.")
+    first, second = core.times("la suite ?")
+    assert second - first >= 2
 
 
 async def test_a_model_that_is_gone_is_stood_in_for_and_that_is_said(
