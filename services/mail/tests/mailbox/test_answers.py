@@ -54,10 +54,11 @@ def test_a_folder_without_uids_is_none_for_us() -> None:
 
 
 def test_mails_are_listed_in_any_order_of_mails_and_fields() -> None:
+    date = b'INTERNALDATE " 1-Nov-2026 10:00:00 +0100"'
+    second = b"2 FETCH (RFC822.SIZE 20 UID 9 " + date + b" FLAGS (\\Seen $neodone))"
     listed = read_listed(
         [
-            b'2 FETCH (RFC822.SIZE 20 UID 9 INTERNALDATE " 1-Nov-2026 10:00:00 +0100" '
-            b"FLAGS (\\Seen $neodone))",
+            second,
             b"5 EXISTS",
             b"1 FETCH (FLAGS (\\Deleted))",
             b'1 FETCH (UID 8 FLAGS () INTERNALDATE "no date" RFC822.SIZE 10)',
