@@ -22,7 +22,7 @@ from sqlalchemy import URL
 from telegram_chaos.fast_time import FACTOR, FastLoop, fast_clock, fast_monotonic, fast_utc
 
 from mail_chaos import points
-from mail_service import app, connecting
+from mail_service import app, connecting, records
 from mail_service.answering import delivering
 from mail_service.config import Settings
 from mail_service.mailbox import imap
@@ -135,22 +135,24 @@ def _become(order: dict[str, Any]) -> None:
 
 def _shorten_seconds(epoch: float) -> None:
     now = fast_utc(epoch)
-    replaced: dict[tuple[Any, str], Any] = {
-        (app, "now_in_utc"): now,
-        (app, "PausableJournal"): partial(PausableJournal, clock=now, lease_seconds=LEASE_SECONDS),
-        (app, "Ledger"): partial(Ledger, clock=now),
-        (app, "Crew"): partial(Crew, lease_seconds=LEASE_SECONDS),
-        (app, "Watcher"): partial(Watcher, lease_seconds=LEASE_SECONDS),
-        (app, "open_hot_state"): partial(open_hot_state, clock=fast_clock(epoch)),
-        (app, "Database"): _database,
-        (app, "DnsResolver"): partial(KnownRecords, {}),
-        (connecting, "Timing"): lambda **_: IMAP,
-        (connecting, "SmtpOutlet"): partial(SmtpOutlet, timing=SMTP),
-        (delivering, "RESEND_SECONDS"): RESEND_SECONDS,
+    replaced: dict[str, Any] = {
+        "now_in_utc": now,
+        "PausableJournal": partial(PausableJournal, clock=now, lease_seconds=LEASE_SECONDS),
+        "Ledger": partial(Ledger, clock=now),
+        "Crew": partial(Crew, lease_seconds=LEASE_SECONDS),
+        "Watcher": partial(Watcher, lease_seconds=LEASE_SECONDS),
+        "open_hot_state": partial(open_hot_state, clock=fast_clock(epoch)),
+        "Database": _database,
+        "DnsResolver": partial(KnownRecords, {}),
+        "Timing": lambda **_: IMAP,
+        "SmtpOutlet": partial(SmtpOutlet, timing=SMTP),
+        "RESEND_SECONDS": RESEND_SECONDS,
     }
-    for (module, name), value in replaced.items():
-        assert hasattr(module, name), f"{module.__name__} has no {name} any more"
-        setattr(module, name, value)
+    for name, value in replaced.items():
+        places = [module for module in (app, records, connecting, delivering) if hasattr(module, name)]
+        assert places, f"the composition root has no {name} any more"
+        for module in places:
+            setattr(module, name, value)
 
 
 def _database(url: URL, *, command_seconds: float = COMMAND_SECONDS) -> Database:
