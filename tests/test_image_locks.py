@@ -1,4 +1,4 @@
-"""What the images are made of: the versions that all tests ran with, and the packages that a service names."""
+"""What the images are made of: versions that all tests ran with, and the packages that a service names."""
 
 import re
 import tomllib

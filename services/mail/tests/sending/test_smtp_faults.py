@@ -90,9 +90,7 @@ async def test_an_answer_that_nobody_can_read_after_the_dot_leaves_it_open(
         await outlet.send(outgoing(somebody()))
 
 
-async def test_a_mail_of_which_the_end_never_left_is_not_sent(
-    proxy: SmtpProxy, outlet: SmtpOutlet
-) -> None:
+async def test_a_mail_of_which_the_end_never_left_is_not_sent(proxy: SmtpProxy, outlet: SmtpOutlet) -> None:
     proxy.plan(Fault(END, Act.CUT_INSIDE))
     with pytest.raises(NotSent):
         await outlet.send(outgoing(somebody(), "x" * 70 + "\r\n", times=250_000))
