@@ -74,7 +74,7 @@ def main() -> None:
         if wake in ready:
             os.read(wake, 4096)
             _reap(running)
-        if orders in ready:
+        if orders.fileno() in ready:
             line = orders.readline()
             if not line:
                 break

@@ -65,11 +65,11 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     orders = os.fdopen(0, "rb", buffering=0)
     while True:
-        ready, _, _ = select.select([orders, wake], [], [])
+        ready, _, _ = select.select([orders.fileno(), wake], [], [])
         if wake in ready:
             os.read(wake, 4096)
             _reap(running)
-        if orders in ready:
+        if orders.fileno() in ready:
             line = orders.readline()
             if not line:
                 break
