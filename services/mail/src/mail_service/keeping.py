@@ -13,6 +13,10 @@ from mail_service.storage.correspondence import Correspondence, Filed
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Ways
 from servicekit.journal.ledger import Ledger
+from servicekit.storage.database import Database
+
+PAGE = 200
+"""Threads that are forgotten with one statement: a database takes only so many names at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +32,14 @@ class Keeper:
 
     def __init__(
         self,
+        database: Database,
         correspondence: Correspondence,
         allowances: Allowances,
         ways: Ways,
         ledger: Ledger,
         names: Names,
     ) -> None:
+        self._database = database
         self._correspondence = correspondence
         self._allowances = allowances
         self._ways = ways
@@ -51,13 +57,19 @@ class Keeper:
         return await self.forget_person(self._names.person(address))
 
     async def forget_person(self, person: str) -> int:
-        """The same, by the name of a person."""
-        threads = await self._correspondence.threads_of(person)
-        count = await self._correspondence.forget(person)
+        """The same, by the name of a person.
+
+        What came in is found by the letters, and the order to forget may be one of it. So all goes at once:
+        whatever happens meanwhile, the order is still there and finds everything again, or nothing is.
+        """
+        threads, count = await self._correspondence.threads_of(person), 0
         await self._allowances.forget(person)
-        for thread in threads:
-            await self._ledger.forget(thread)
-            await self._ledger.forget(lanes.notices(thread))
+        async with self._database.writing() as connection:
+            for start in range(0, len(threads), PAGE):
+                some = threads[start : start + PAGE]
+                named = [name for thread in some for name in (thread, lanes.notices(thread))]
+                await self._ledger.forget_within(connection, named)
+                count += await self._correspondence.forget(connection, person, some)
         return count
 
     async def clean(self, before: datetime) -> Cleaned:

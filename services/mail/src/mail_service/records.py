@@ -98,7 +98,7 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             switches=switches,
             names=names,
             ways=ways,
-            keeper=Keeper(correspondence, allowances, ways, ledger, names),
+            keeper=Keeper(database, correspondence, allowances, ways, ledger, names),
         )
     finally:
         await database.close()

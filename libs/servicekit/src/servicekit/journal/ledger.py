@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
 from servicekit.journal.journal import now_in_utc
@@ -174,12 +175,20 @@ class Ledger:
 
     async def forget(self, lane: str) -> None:
         """Delete a lane with all that came in and went out there. Whoever works on it loses it."""
-        lanes, entries, parts = self._tables.lanes, self._tables.entries, self._tables.parts
-        of_lane = select(entries.c.id).where(entries.c.lane == lane)
         async with self._database.writing() as connection:
-            await connection.execute(delete(parts).where(parts.c.entry_id.in_(of_lane)))
-            await connection.execute(delete(entries).where(entries.c.lane == lane))
-            await connection.execute(delete(lanes).where(lanes.c.name == lane))
+            await self.forget_within(connection, [lane])
+
+    async def forget_within(self, connection: AsyncConnection, names: Sequence[str]) -> None:
+        """The same for several lanes, in a transaction of the caller's, who deletes there what belongs to
+        them: afterwards all is gone, or nothing."""
+        lanes, entries, parts = self._tables.lanes, self._tables.entries, self._tables.parts
+        these = lanes.c.name.in_(names)
+        # First the lanes, and in order, as whoever works on one does: nobody waits for each other.
+        await connection.execute(select(lanes.c.name).where(these).order_by(lanes.c.name).with_for_update())
+        of_lanes = select(entries.c.id).where(entries.c.lane.in_(names))
+        await connection.execute(delete(parts).where(parts.c.entry_id.in_(of_lanes)))
+        await connection.execute(delete(entries).where(entries.c.lane.in_(names)))
+        await connection.execute(delete(lanes).where(these))
 
     async def clean(self, before: datetime) -> int:
         """Delete what was closed before; the dead stay. Returns how many entries that were."""

@@ -147,15 +147,17 @@ class Correspondence:
 
     async def threads_of(self, person: str) -> list[str]:
         """The threads in which somebody wrote."""
-        statement = select(letters.c.thread).where(letters.c.person == person).distinct()
+        statement = (
+            select(letters.c.thread).where(letters.c.person == person).distinct().order_by(letters.c.thread)
+        )
         async with self._database.reading() as connection:
             return list((await connection.execute(statement)).scalars())
 
-    async def forget(self, person: str) -> int:
-        """Delete everything of somebody; how many letters that were."""
-        async with self._database.writing() as connection:
-            gone = await connection.execute(delete(letters).where(letters.c.person == person))
-            return gone.rowcount
+    async def forget(self, connection: AsyncConnection, person: str, threads: Collection[str]) -> int:
+        """Delete everything of somebody in some threads, in the transaction that deletes the threads' lanes;
+        how many letters that were."""
+        theirs = (letters.c.person == person) & letters.c.thread.in_(threads)
+        return (await connection.execute(delete(letters).where(theirs))).rowcount
 
     async def clean(self, before: datetime) -> int:
         """Delete what is older; how many letters that were. What is still to be done, or dead, keeps its
