@@ -20,7 +20,7 @@ from mail_service.reading import read
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
 FACTS = Facts(NOW)
 RULES = Rules(own_addresses=frozenset({US, "alias@example.test"}))
-PROVEN = replace(FACTS, verdict=Verdict.ALIGNED)
+PROVEN = replace(FACTS, verdict=Verdict.ALIGNED, head_proven=True)
 
 
 def letter(*headers: str, body: str = "Combien de jours de congés ai-je par an ?") -> Letter:
@@ -161,6 +161,10 @@ def test_data_requests_are_served_to_whom_they_belong_alone(subject: str, reques
     asked = letter(f"Subject: {subject}", body="")
     assert outcome(asked, PROVEN) == Serve(request_)
     assert outcome(asked, FACTS) == Answer(Note.NOT_PROVEN)
+    # Theirs, but perhaps an old mail of theirs under a subject of somebody else's.
+    sent_on = replace(PROVEN, head_proven=False)
+    assert outcome(asked, sent_on) == Answer(Note.NOT_PROVEN)
+    assert isinstance(outcome(asked, replace(sent_on, dns_away=True)), Hold)
     assert isinstance(outcome(asked, replace(FACTS, dns_away=True)), Hold)
     assert outcome(asked, replace(FACTS, verdict=Verdict.FAILED)) == Ignore(Reason.FORGED)
 
@@ -314,6 +318,7 @@ facts = st.builds(
     verdict=st.sampled_from(Verdict),
     dns_away=st.booleans(),
     breaks_policy=st.booleans(),
+    head_proven=st.booleans(),
     spam=st.sampled_from(Scan),
     virus=st.sampled_from(Scan),
     is_ours=st.booleans(),

@@ -189,7 +189,7 @@ def question(
         "Message-ID": f"<{time.monotonic_ns()}@people.test>",
         "Date": "Sat, 21 Nov 2026 20:00:00 +0100",
         # What the receiving server writes on top, in real life.
-        "Authentication-Results": f"mx.example.test; dkim=pass header.d={sender.partition('@')[2]}",
+        "Authentication-Results": f"mx.example.test; spf=pass smtp.mailfrom={sender}",
     } | {name.replace("_", "-"): value for name, value in headers.items()}
     for name, value in values.items():
         if value:

@@ -113,6 +113,58 @@ async def test_the_receiving_server_is_believed(result: str, verdict: Verdict) -
     assert (await proof(stamped(mail(), result))).verdict is verdict
 
 
+DMARC = f"{SERVER}; dkim=pass header.d=people.test; dmarc=pass header.from=people.test"
+SPF = f"{SERVER}; spf=pass smtp.mailfrom=anne@people.test; dmarc=pass header.from=people.test"
+REPLY_TO = b"Reply-To: mallory@evil.test\r\n"
+SUBJECT = b"Subject: EXPORT MY DATA\r\n"
+OLD = mail().replace(SUBJECT, b"")
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        pytest.param(stamped(signed(mail()), DMARC), (Verdict.ALIGNED, True), id="as it was written"),
+        pytest.param(stamped(mail(), SPF), (Verdict.ALIGNED, True), id="by a server of theirs"),
+        pytest.param(stamped(mail(), DMARC), (Verdict.ALIGNED, False), id="without the signature"),
+        pytest.param(
+            stamped(REPLY_TO + signed(mail(), headers=[b"from", b"subject"]), DMARC),
+            (Verdict.ALIGNED, False),
+            id="sent on with a reply-to",
+        ),
+        pytest.param(
+            stamped(SUBJECT + signed(OLD, headers=[b"from", b"date"]), DMARC),
+            (Verdict.ALIGNED, False),
+            id="sent on with a subject that it did not have",
+        ),
+        pytest.param(
+            stamped(SUBJECT + signed(mail(), headers=[b"from", b"subject"]), DMARC),
+            (Verdict.UNKNOWN, False),
+            id="sent on with a second subject",
+        ),
+        pytest.param(
+            stamped(b"Reply-To: x@evil.test\r\n" + REPLY_TO + mail(), SPF),
+            (Verdict.UNKNOWN, False),
+            id="two addresses to reply to",
+        ),
+        pytest.param(
+            stamped(
+                b"DKIM-Signature: v=1; a=rsa-sha256; d=people.test; s=sel; h=from:subject:reply-to; bh=A; b=A"
+                b"\r\n" + REPLY_TO + signed(mail(), headers=[b"from", b"subject"]),
+                DMARC,
+            ),
+            (Verdict.ALIGNED, False),
+            id="sent on with a signature that only looks as if it covered all",
+        ),
+    ],
+)
+async def test_a_mail_that_a_stranger_sends_on_proves_neither_subject_nor_reply_to(
+    raw: bytes, expected: tuple[Verdict, bool]
+) -> None:
+    """The receiving server says of each that it passed: what was signed, it does not say."""
+    found = await proof(raw, published())
+    assert (found.verdict, found.head_proven) == expected
+
+
 async def test_only_the_topmost_results_count() -> None:
     forged = f"{SERVER}; dmarc=pass header.from=people.test"
     assert (await proof(stamped(mail(), f"{SERVER}; spf=none", forged))).verdict is Verdict.UNKNOWN
@@ -121,9 +173,10 @@ async def test_only_the_topmost_results_count() -> None:
 
 
 async def test_a_signature_of_the_senders_domain_proves_it() -> None:
-    assert await proof(signed(mail()), published()) == Proof(Verdict.ALIGNED)
-    assert await proof(signed(mail("anne@mail.people.test")), published()) == Proof(Verdict.ALIGNED)
-    assert await proof(signed(mail()), published(people_test=b"v=DMARC1; p=reject")) == Proof(Verdict.ALIGNED)
+    proven = Proof(Verdict.ALIGNED, head_proven=True)
+    assert await proof(signed(mail()), published()) == proven
+    assert await proof(signed(mail("anne@mail.people.test")), published()) == proven
+    assert await proof(signed(mail()), published(people_test=b"v=DMARC1; p=reject")) == proven
 
 
 async def test_a_strict_domain_wants_its_very_own_signature() -> None:
@@ -219,9 +272,9 @@ async def test_name_servers_that_are_away_leave_it_open() -> None:
     assert await proof(signed(mail()), Away("sel.", {})) == Proof(Verdict.UNKNOWN, dns_away=True)
     # Without a signature, they could not prove anything.
     assert await proof(mail(), Away("", {})) == Proof(Verdict.UNKNOWN)
-    # The receiving server has looked already.
-    trusted = stamped(signed(mail()), f"{SERVER}; dmarc=pass header.from=people.test")
-    assert await proof(trusted, Away("", {})) == Proof(Verdict.ALIGNED)
+    # The receiving server has looked already, but does not say what was signed.
+    trusted = stamped(signed(mail()), DMARC)
+    assert await proof(trusted, Away("", {})) == Proof(Verdict.ALIGNED, dns_away=True)
 
 
 def test_domains_of_one_organisation() -> None:

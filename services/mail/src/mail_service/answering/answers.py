@@ -102,7 +102,7 @@ class Answerer:
         self, entry: Entry, came: CameIn, letter: Letter, judgement: Judgement
     ) -> Reply | Later | GivenUp:
         """The answer to a mail, ready to go out. Raises CannotCompose, GuardFailed, KeyError."""
-        recipient = addressee(letter, judgement.verdict, self._manner.ours)
+        recipient = addressee(letter, judgement, self._manner.ours)
         if recipient is None:
             raise CannotCompose("nobody sent it")
         if isinstance(judgement.outcome, Serve):

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from mail_service.answering.envelopes import CameIn
-from mail_service.answering.words_of_decisions import AS_WRITTEN, outcome_of, told
+from mail_service.answering.words_of_decisions import AS_WRITTEN, HEAD, PROVEN, outcome_of, told
 from mail_service.deciding.decide import decide, is_shared
 from mail_service.deciding.decisions import Hold, Outcome
 from mail_service.deciding.facts import Facts, Rules
-from mail_service.letters import Letter, Verdict
+from mail_service.letters import Letter
 from mail_service.mailbox.port import Unread
 from mail_service.scanning.port import Scanner
 from mail_service.storage.allowances import Allowances
@@ -51,7 +51,8 @@ class Judgement:
     """What becomes of a mail, and what is known of its sender."""
 
     outcome: Outcome
-    verdict: Verdict
+    head_proven: bool
+    """As in :class:`~mail_service.deciding.facts.Facts`."""
 
 
 class Judge:
@@ -81,7 +82,7 @@ class Judge:
         StorageUnavailable."""
         before = await self._ways.decided(entry.id)
         if before is not None and (outcome := outcome_of(before.reason)) is not None:
-            return Judgement(outcome, Verdict(dict(before.rules)[AS_WRITTEN]))
+            return Judgement(outcome, dict(before.rules).get(HEAD) == PROVEN)
         facts = await self._facts(entry, came, letter)
         decision = decide(letter, facts, self._rules)
         if any(step.rule == _AFTER_THE_SCANNERS for step in decision.steps):
@@ -94,9 +95,10 @@ class Judge:
             decision = decide(letter, facts, self._rules)
         reason = told(decision.outcome)
         if before is None or before.reason != reason or not isinstance(decision.outcome, Hold):
-            rules = [*decision.steps, (AS_WRITTEN, facts.verdict.value)]
+            head = PROVEN if facts.head_proven else "not proven"
+            rules = [*decision.steps, (AS_WRITTEN, facts.verdict.value), (HEAD, head)]
             await self._ways.add(entry.id, Step.DECIDED, reason, rules)
-        return Judgement(decision.outcome, facts.verdict)
+        return Judgement(decision.outcome, facts.head_proven)
 
     async def _facts(self, entry: Entry, came: CameIn, letter: Letter) -> Facts:
         now = self._clock()
@@ -112,6 +114,7 @@ class Judge:
             verdict=proof.verdict,
             dns_away=proof.dns_away,
             breaks_policy=proof.breaks_policy,
+            head_proven=proof.head_proven,
             is_ours=self._names.is_ours(letter.message_id),
             answers_ours=any(map(self._names.is_ours, (*letter.in_reply_to, *letter.references))),
             # What was not answered may be said again: by whom it is really from, or once they are allowed.

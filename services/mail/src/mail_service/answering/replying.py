@@ -8,12 +8,14 @@ from datetime import datetime
 
 from mail_service.accounts import Account
 from mail_service.answering.envelopes import CameIn, Copying, Marking, Notice, Outgoing, Sending
+from mail_service.answering.judging import Judgement
 from mail_service.composing.letterhead import Content, Letterhead
 from mail_service.composing.message import Composer, Enclosed, Envelope
 from mail_service.composing.subjects import reply_subject
 from mail_service.composing.words import no_subject, phrase
+from mail_service.deciding.decisions import Serve
 from mail_service.language import Language
-from mail_service.letters import Address, Letter, Verdict
+from mail_service.letters import Address, Letter
 from mail_service.storage.correspondence import Written
 from mail_service.storage.names import Names
 from mail_service.threads import own_id, references_for
@@ -47,11 +49,12 @@ class Reply:
     """The model, or :data:`OURS`."""
 
 
-def addressee(letter: Letter, verdict: Verdict, ours: frozenset[str]) -> Address | None:
+def addressee(letter: Letter, judgement: Judgement, ours: frozenset[str]) -> Address | None:
     """Who is answered: the sender, and nobody else; at their Reply-To only where it is proven that it was
-    they who wrote it (an answer would go to whomever a forger names)."""
+    they who wrote it (an answer would go to whomever a forger names), and never with what is kept of them."""
     wanted = letter.reply_to
-    if wanted is not None and verdict is Verdict.ALIGNED and wanted.address not in ours:
+    is_own_data = isinstance(judgement.outcome, Serve)
+    if wanted is not None and judgement.head_proven and not is_own_data and wanted.address not in ours:
         name = wanted.name or (letter.sender.name if letter.sender is not None else "")
         return Address(wanted.address, name)
     return letter.sender

@@ -6,6 +6,8 @@ from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Note, Ou
 
 AS_WRITTEN = "verdict"
 """The name under which what is known of the sender stands among the rules."""
+HEAD, PROVEN = "subject and reply-to", "proven"
+"""The same for whether they are the sender's."""
 _ANSWER, _SERVE, _HOLD, _IGNORE, _BURY = "answer", "serve", "hold", "ignore", "bury"
 
 

@@ -165,7 +165,7 @@ def _own_data(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
     request = request_in(letter.subject)
     if request is None:
         return None
-    if facts.verdict is Verdict.ALIGNED:
+    if facts.verdict is Verdict.ALIGNED and facts.head_proven:
         return Serve(request)
     if facts.dns_away:
         return Hold(Reason.DNS_AWAY, facts.now + rules.look_again)

@@ -35,6 +35,9 @@ class Facts:
     """A name server did not answer: the verdict may be better later."""
     breaks_policy: bool = False
     """The sender's domain wants mail like this refused or put aside (DMARC), as far as we can tell."""
+    head_proven: bool = False
+    """The subject and ``Reply-To`` are the sender's, too: their domain has signed them, or its server has
+    handed the mail over. Without it, a stranger may have sent an old mail of theirs on with others."""
     spam: Scan = Scan.OFF
     """Of rspamd or SpamAssassin."""
     virus: Scan = Scan.OFF

@@ -4,6 +4,7 @@ in the topmost header, since every sender can write one."""
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import authres
 
@@ -12,6 +13,7 @@ from mail_service.verifying.alignment import is_aligned
 
 LONGEST = 4_000
 """Characters."""
+_PATH = ("spf", "pass")
 _ASKS_FOR_NOTHING = re.compile(
     r"\bdmarc\s{0,5}=\s{0,5}fail\b[^;]{0,300}\b(?:p|policy|policy\.dmarc|action)\s{0,5}=\s{0,5}none\b",
     re.IGNORECASE,
@@ -20,23 +22,43 @@ _ASKS_FOR_NOTHING = re.compile(
 way, mostly in a comment."""
 
 
-def verdict_of(letter: Letter, authserv_id: str | None) -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Findings:
     """What that server says of the sender's domain."""
+
+    verdict: Verdict = Verdict.UNKNOWN
+    by_path: bool = False
+    """It came straight from one of that domain's own servers (SPF), and was not sent on by a stranger."""
+
+
+_Results = list[tuple[str, str, dict[str, str]]]
+
+
+def findings_in(letter: Letter, authserv_id: str | None) -> Findings:
+    """What that server says of the sender's domain, nothing where it did not speak."""
     value = letter.header("authentication-results")
     if authserv_id is None or value is None or letter.sender is None or len(value) > LONGEST:
-        return Verdict.UNKNOWN
+        return Findings()
     try:
         header = authres.AuthenticationResultsHeader.parse_value(value)
     except (authres.AuthResError, ValueError, IndexError, RecursionError):
-        return Verdict.UNKNOWN
+        return Findings()
     if (header.authserv_id or "").lower() != authserv_id.lower():
-        return Verdict.UNKNOWN
+        return Findings()
+    domain = letter.sender.domain
     found = [(each.method.lower(), (each.result or "").lower(), _domains(each)) for each in header.results]
-    judged = _judged(letter.sender.domain, found)
-    return Verdict.UNKNOWN if judged is Verdict.FAILED and _ASKS_FOR_NOTHING.search(value) else judged
+    judged = _judged(domain, found)
+    if judged is Verdict.FAILED and _ASKS_FOR_NOTHING.search(value):
+        return Findings()
+    return Findings(judged, judged is Verdict.ALIGNED and _came_straight(domain, found))
 
 
-def _judged(domain: str, found: list[tuple[str, str, dict[str, str]]]) -> Verdict:
+def _came_straight(domain: str, found: _Results) -> bool:
+    paths = [domains.get("smtp.mailfrom") for method, result, domains in found if (method, result) == _PATH]
+    return any(path and is_aligned(path, domain) for path in paths)
+
+
+def _judged(domain: str, found: _Results) -> Verdict:
     for method, result, domains in found:
         if method == "dmarc" and domains.get("header.from", domain) == domain:
             if result == "pass":

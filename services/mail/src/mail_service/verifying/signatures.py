@@ -43,11 +43,17 @@ class Signature:
 
 def vouching(letter: Letter) -> tuple[Signature, ...]:
     """The signatures of the sender's own domain or organisation, which cover all that we act on."""
-    if letter.sender is None or letter.size > LARGEST or _is_ambiguous(letter):
+    if letter.sender is None or letter.size > LARGEST or is_ambiguous(letter):
         return ()
     values = [value for name, value in letter.headers if name == "dkim-signature"]
     found = (_signature(index, value, letter) for index, value in enumerate(values))
     return tuple(each for each in found if each is not None)[:MOST]
+
+
+def is_ambiguous(letter: Letter) -> bool:
+    """A second header of a kind may stand above the one that was signed."""
+    names = [name for name, _ in letter.headers]
+    return any(names.count(name) > 1 for name in _ONCE)
 
 
 def holds(raw: bytes, signature: Signature, keys: Sequence[bytes]) -> bool:
@@ -85,9 +91,3 @@ def _signature(index: int, value: str, letter: Letter) -> Signature | None:
     if not usable or not named or not is_aligned(domain, letter.sender.domain):
         return None
     return Signature(index, domain, f"{selector}._domainkey.{domain}")
-
-
-def _is_ambiguous(letter: Letter) -> bool:
-    """A second header of a kind may stand above the one that was signed."""
-    names = [name for name, _ in letter.headers]
-    return any(names.count(name) > 1 for name in _ONCE)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from mail_service.letters import Letter, Verdict
 from mail_service.verifying.alignment import Policy, is_aligned, policy, policy_names
 from mail_service.verifying.resolver import DnsAway, Resolver
-from mail_service.verifying.results import verdict_of
-from mail_service.verifying.signatures import Signature, holds, vouching
+from mail_service.verifying.results import findings_in
+from mail_service.verifying.signatures import Signature, holds, is_ambiguous, vouching
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Proof:
     verdict: Verdict
     dns_away: bool = False
     breaks_policy: bool = False
+    head_proven: bool = False
 
 
 class Verifier:
@@ -35,10 +36,19 @@ class Verifier:
 
     async def verify(self, raw: bytes, letter: Letter) -> Proof:
         """Who sent it, as far as can be said; name servers that are away are part of the answer."""
-        verdict = await asyncio.to_thread(verdict_of, letter, self._authserv_id)
-        if verdict is not Verdict.UNKNOWN or letter.sender is None:
-            return Proof(verdict)
-        return await self._by_signatures(raw, letter, letter.sender.domain)
+        found = await asyncio.to_thread(findings_in, letter, self._authserv_id)
+        if letter.sender is None or found.verdict is Verdict.FAILED:
+            return Proof(found.verdict)
+        if found.verdict is Verdict.ALIGNED and is_ambiguous(letter):
+            return Proof(Verdict.UNKNOWN)
+        if found.by_path:
+            return Proof(Verdict.ALIGNED, head_proven=True)
+        own = await self._by_signatures(raw, letter, letter.sender.domain)
+        if found.verdict is Verdict.ALIGNED:
+            # That server does not say what was signed: a mail of theirs, sent on by a stranger with another
+            # subject or a Reply-To, is as valid to it.
+            return Proof(Verdict.ALIGNED, dns_away=own.dns_away, head_proven=own.head_proven)
+        return own
 
     async def _by_signatures(self, raw: bytes, letter: Letter, domain: str) -> Proof:
         policies_at, signatures = await asyncio.to_thread(_what_to_ask, letter, domain)
@@ -52,7 +62,7 @@ class Verifier:
         found = policy([each or () for each in policies])
         for signature, keys in zip(signatures, records[len(policies) :], strict=True):
             if keys and await _vouches(raw, domain, signature, keys, found):
-                return Proof(Verdict.ALIGNED)
+                return Proof(Verdict.ALIGNED, head_proven=True)
         if away:
             return Proof(Verdict.UNKNOWN, dns_away=True)
         return Proof(Verdict.UNKNOWN, breaks_policy=found is not None and found.wants_refusal)
