@@ -12,12 +12,13 @@ from workspace_setup.errors import SetupError
 from workspace_setup.system import Interpreter
 from workspace_setup.workspace import Workspace
 
-BASE = ["packages", "own"]
+BASE = ["build", "packages", "own"]
 RUN = [*BASE, "openvino"]
 LLAMA = ["llama-tools", "llama"]
 TEST = [*RUN, "onnx", "transformers", "test", "torch", *LLAMA]
 INTERPRETER = Interpreter(sys.executable, sys.version_info[:3], True)
 LOCKS = {
+    "build.txt": "hatchling==1 \\\n    --hash=sha256:ff\n",
     "run.txt": "httpx==1 \\\n    --hash=sha256:aa\n",
     "llama.txt": "cmake==4 \\\n    --hash=sha256:ab\nllama-cpp-python==0.3.36 \\\n    --hash=sha256:bb\n",
     "openvino.txt": "openvino-genai==2026 \\\n    --hash=sha256:cc\n",

@@ -39,6 +39,7 @@ def planned(workspace: Workspace, wanted: Iterable[str]) -> list[Stage]:
     names = set(wanted)
     own = [(workspace.root / path / "pyproject.toml").read_text(encoding="utf-8") for path in OWN_PACKAGES]
     plan = [
+        _of_lock(workspace, "build", "what makes packages of sources", "build.txt"),
         _of_lock(workspace, "packages", "Python packages", "run.txt"),
         Stage("own", "the workspace's own packages", _hash(*own), _install_own),
     ]
