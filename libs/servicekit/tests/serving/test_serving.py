@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from servicekit.serving.health import Health, create_app
-from servicekit.serving.http import ListenError, serving
+from servicekit.serving.http import ListenError, listener, serving
 from servicekit.serving.lifetime import until_signal
 
 
@@ -27,6 +27,13 @@ async def away() -> float:
 async def get(app: FastAPI, path: str) -> httpx.Response:
     async with serving(app, "127.0.0.1", 0) as port, httpx.AsyncClient(trust_env=False) as http:
         return await http.get(f"http://127.0.0.1:{port}{path}")
+
+
+async def test_no_answer_waits_for_a_part_of_it_to_be_acknowledged() -> None:
+    with listener("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_health_names_each_dependency_with_its_latency() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
+import uvloop
 from telegram.error import InvalidToken, TelegramError
 
 from servicekit import logging
@@ -88,7 +88,7 @@ async def _in_office(options: argparse.Namespace, settings: Settings, office: Of
 
 def _finish(work: Coroutine[Any, Any, int]) -> int:
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except (DatabaseAddressError, ListenError, SecretFileError, InvalidToken) as error:
         return complain(sentence(error))
     except (StorageUnavailable, TelegramError) as error:

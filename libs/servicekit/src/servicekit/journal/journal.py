@@ -5,10 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Table, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
@@ -93,23 +91,19 @@ class Journal:
         """
         now = self._clock()
         await self._add_lane(connection, lane)
-        number: int | None = await self._insert_once(
-            connection,
-            self._tables.entries,
-            "key",
-            {
-                "key": key,
-                "lane": lane,
-                "state": EntryState.DONE if closed else EntryState.OPEN,
-                "payload": payload,
-                "received_at": now,
-                "due_at": due_at or now,
-                "attempts": 0,
-                "reason": closed,
-                "closed_at": now if closed else None,
-            },
-            self._tables.entries.c.id,
-        )
+        values = {
+            "key": key,
+            "lane": lane,
+            "state": EntryState.DONE if closed else EntryState.OPEN,
+            "payload": payload,
+            "received_at": now,
+            "due_at": due_at or now,
+            "attempts": 0,
+            "reason": closed,
+            "closed_at": now if closed else None,
+        }
+        add = queries.add_entry(self._tables, self._database.dialect)
+        number: int | None = (await connection.execute(add, values)).scalar_one_or_none()
         return number
 
     async def claim(self) -> HeldLane | None:
@@ -133,18 +127,18 @@ class Journal:
         now = self._clock()
         async with self._database.writing() as connection:
             await self._add_lane(connection, lane)
-            free = queries.free(self._tables, lane, now)
-            if (await connection.execute(free)).one_or_none() is None:
+            free = await connection.execute(queries.free(self._tables), {"lane": lane, "now": now})
+            if free.one_or_none() is None:
                 return None
             return await self._take(connection, lane, now)
 
     async def _take(self, connection: AsyncConnection, lane: str, now: datetime) -> HeldLane:
-        taken = queries.take(self._tables, lane, self._owner, now + self._lease)
-        claim = Claim(lane, (await connection.execute(taken)).scalar_one())
+        holding = {"lane": lane, "owner": self._owner, "leased_until": now + self._lease}
+        taken = await connection.execute(queries.take(self._tables), holding)
+        claim = Claim(lane, taken.scalar_one())
         return HeldLane(self._database, self._tables, claim, self._lease, self._clock)
 
     async def _add_lane(self, connection: AsyncConnection, name: str) -> None:
-        lanes = self._tables.lanes
         values = {
             "name": name,
             # Above all that a lane of this name had before it was forgotten: whoever still
@@ -154,7 +148,7 @@ class Journal:
             "leased_until": LONG_AGO,
             "control": "",
         }
-        await self._insert_once(connection, lanes, "name", values, lanes.c.name)
+        await connection.execute(queries.add_lane(self._tables, self._database.dialect), values)
 
     async def signal(self, lane: str, control: str) -> bool:
         """Say something to whoever works on a lane, past everything that waits there.
@@ -173,15 +167,3 @@ class Journal:
         statement = select(lanes.name).where(lanes.name == lane, lanes.leased_until > self._clock())
         async with self._database.reading() as connection:
             return (await connection.execute(statement)).one_or_none() is not None
-
-    async def _insert_once(
-        self,
-        connection: AsyncConnection,
-        table: Table,
-        unique: str,
-        values: dict[str, object],
-        returned: ColumnElement[Any],
-    ) -> Any:
-        insert = (postgresql if self._database.dialect == "postgresql" else sqlite).insert
-        statement = insert(table).values(values).on_conflict_do_nothing(index_elements=[unique])
-        return (await connection.execute(statement.returning(returned))).scalar_one_or_none()

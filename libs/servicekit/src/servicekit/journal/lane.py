@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from sqlalchemy import Update, insert, select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
-from servicekit.journal.records import PENDING, UNFINISHED, Claim, Entry, EntryState, Part, PartState
+from servicekit.journal.records import Claim, Entry, EntryState, Part, PartState
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
@@ -74,13 +74,13 @@ class HeldLane:
         """Let others work on it, at once or after ``pause`` seconds. Nothing happens if they do already."""
         until = self._clock() + timedelta(seconds=pause)
         async with self._database.writing() as connection:
-            await connection.execute(queries.extend(self._tables, self.name, self.claim.generation, until))
+            await self._extend(connection, until)
 
     async def pending(self, limit: int = 16) -> list[Entry]:
         """What is to be done, in order; due or not."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(queries.pending(self._tables, self.name).limit(limit))
-            return [entry_of(row) for row in rows.mappings()]
+        pending = queries.pending(self._tables)
+        rows = await self._database.rows(pending, {"of_lane": self.name, "most": limit})
+        return [entry_of(row) for row in rows]
 
     async def due(self) -> Entry | None:
         """The oldest pending entry, if its time has come."""
@@ -95,11 +95,19 @@ class HeldLane:
         Returns:
             How often it has been tried now.
         """
-        entries = self._tables.entries
-        statement = self._entry(entry).values(attempts=entries.c.attempts + 1).returning(entries.c.attempts)
         async with self._changing() as connection:
-            attempts: int = (await connection.execute(statement)).scalar_one()
+            counted = await connection.execute(queries.begin(self._tables), {"entry_id": entry.id})
+            attempts: int = counted.scalar_one()
             return attempts
+
+    async def forgive(self, entry: Entry) -> None:
+        """Take back one attempt that :meth:`begin` has counted: it ended because of something outside, not
+        because of the entry. Whoever has lost the lane may do this, too: the sum is the same."""
+        entries = self._tables.entries
+        fewer = queries.change_entry(self._tables).where(entries.c.attempts > 0)
+        statement = fewer.values(attempts=entries.c.attempts - 1)
+        async with self._database.writing() as connection:
+            await connection.execute(statement, {"entry_id": entry.id})
 
     async def put_off(
         self,
@@ -116,10 +124,12 @@ class HeldLane:
             forgive: do not count this attempt. What waits for something outside may come up any number of
                 times; attempts then tell of those that ended badly.
         """
-        statement = self._entry(entry).values(due_at=until, reason=reason)
+        statement = queries.change_entry(self._tables)
         if forgive:
             statement = statement.values(attempts=self._tables.entries.c.attempts - 1)
-        await self._change(statement, also)
+        async with self._changing() as connection:
+            await connection.execute(statement, {"entry_id": entry.id, "due_at": until, "reason": reason})
+            await also(connection)
 
     async def finish(self, entry: Entry, reason: str = "", *, also: Also = _nothing_else) -> None:
         """Close an entry that nothing is to be sent for any more.
@@ -128,30 +138,31 @@ class HeldLane:
             ValueError: parts of its answer are unfinished.
         """
         async with self._changing() as connection:
-            unfinished = queries.unfinished_parts(self._tables, entry.id)
-            if (await connection.execute(unfinished)).first() is not None:
+            unfinished = queries.unfinished_parts(self._tables)
+            if (await connection.execute(unfinished, {"of_entry": entry.id})).first() is not None:
                 raise ValueError(f"parts of the answer to entry {entry.id} are still to be sent")
-            await connection.execute(self._closing(entry, EntryState.DONE, reason))
+            await self._close(connection, entry, EntryState.DONE, reason)
             await also(connection)
 
     async def bury(self, entry: Entry, reason: str, *, also: Also = _nothing_else) -> None:
         """Give it up, for the operator to see."""
-        await self._change(self._closing(entry, EntryState.DEAD, reason), also)
+        async with self._changing() as connection:
+            await self._close(connection, entry, EntryState.DEAD, reason)
+            await also(connection)
 
     # --- the answer -----------------------------------------------------------------------------
 
     async def parts(self, entry: Entry) -> list[Part]:
         """What there is of its answer, in order."""
-        parts = self._tables.parts
-        statement = select(parts).where(parts.c.entry_id == entry.id).order_by(parts.c.number)
-        async with self._database.reading() as connection:
-            return [part_of(row) for row in (await connection.execute(statement)).mappings()]
+        rows = await self._database.rows(queries.parts_of(self._tables), {"of_entry": entry.id})
+        return [part_of(row) for row in rows]
 
     async def open_part(self, entry: Entry, number: int = 0) -> Part:
         """A part before its text is known, for an answer that is shown while it is being written. The one
         that is there already, if so."""
         async with self._changing() as connection:
-            return await self._part(connection, entry, number, None)
+            there = await self._there(connection, entry)
+            return there.get(number) or await self._add_part(connection, entry, number, b"")
 
     async def answer(
         self,
@@ -171,13 +182,17 @@ class HeldLane:
                 has to be computed again needs them again.
         """
         async with self._changing() as connection:
+            there = await self._there(connection, entry)
             stored = [
-                await self._part(connection, entry, number, content)
+                await self._rewrite(connection, there[number], content=content)
+                if number in there
+                else await self._add_part(connection, entry, number, content)
                 for number, content in enumerate(contents)
             ]
-            await connection.execute(self._entry(entry).values(state=EntryState.ANSWERED, reason=""))
+            answered = {"entry_id": entry.id, "state": EntryState.ANSWERED, "reason": ""}
+            await connection.execute(queries.change_entry(self._tables), answered)
             for other in joined:
-                await connection.execute(self._closing(other, EntryState.JOINED, ""))
+                await self._close(connection, other, EntryState.JOINED, "")
             await also(connection)
             return stored
 
@@ -216,58 +231,47 @@ class HeldLane:
             yield connection
 
     async def _hold(self, connection: AsyncConnection) -> str:
-        until = self._clock() + self._lease
-        held = queries.extend(self._tables, self.name, self.claim.generation, until)
-        control: str | None = (await connection.execute(held)).scalar_one_or_none()
+        control = await self._extend(connection, self._clock() + self._lease)
         if control is None:
             raise LaneLost(self.name)
         return control
 
-    async def _change(self, statement: Update, also: Also = _nothing_else) -> None:
-        async with self._changing() as connection:
-            await connection.execute(statement)
-            await also(connection)
+    async def _extend(self, connection: AsyncConnection, until: datetime) -> str | None:
+        held = {"lane": self.name, "held": self.claim.generation, "leased_until": until}
+        control: str | None = (
+            await connection.execute(queries.extend(self._tables), held)
+        ).scalar_one_or_none()
+        return control
 
-    def _entry(self, entry: Entry) -> Update:
-        entries = self._tables.entries
-        return update(entries).where(entries.c.id == entry.id, entries.c.state.in_(PENDING))
+    async def _close(self, connection: AsyncConnection, entry: Entry, state: EntryState, reason: str) -> None:
+        closed = {"entry_id": entry.id, "state": state, "reason": reason, "closed_at": self._clock()}
+        await connection.execute(queries.change_entry(self._tables), closed)
 
-    def _closing(self, entry: Entry, state: EntryState, reason: str) -> Update:
-        return self._entry(entry).values(state=state, reason=reason, closed_at=self._clock())
+    async def _there(self, connection: AsyncConnection, entry: Entry) -> dict[int, Part]:
+        """The parts that there are, by their number."""
+        rows = await connection.execute(queries.parts_of(self._tables), {"of_entry": entry.id})
+        return {part.number: part for part in map(part_of, rows.mappings())}
 
-    async def _part(
-        self, connection: AsyncConnection, entry: Entry, number: int, content: bytes | None
-    ) -> Part:
-        parts = self._tables.parts
-        here = (parts.c.entry_id == entry.id) & (parts.c.number == number)
-        found = (await connection.execute(select(parts).where(here))).mappings().one_or_none()
-        if found is not None and content is None:
-            return part_of(found)
-        if found is not None:
-            changed = update(parts).where(here).values(content=content).returning(parts)
-            return part_of((await connection.execute(changed)).mappings().one())
+    async def _add_part(self, connection: AsyncConnection, entry: Entry, number: int, content: bytes) -> Part:
         values = {
             "entry_id": entry.id,
             "number": number,
             "state": PartState.OPEN,
-            "content": content or b"",
+            "content": content,
             "external_id": "",
             "repeats": 0,
         }
-        return part_of(
-            (await connection.execute(insert(parts).values(values).returning(parts))).mappings().one()
-        )
+        added = await connection.execute(queries.add_part(self._tables), values)
+        return part_of(added.mappings().one())
+
+    async def _rewrite(self, connection: AsyncConnection, part: Part, **values: object) -> Part:
+        changed = await connection.execute(queries.rewrite_part(self._tables), {"part_id": part.id, **values})
+        return part_of(changed.mappings().one())
 
     async def _move(self, part: Part, state: PartState, also: Also = _nothing_else, **values: object) -> Part:
-        parts = self._tables.parts
-        statement = (
-            update(parts)
-            # The same again is fine: whoever did not hear that it was stored says it once more.
-            .where(parts.c.id == part.id, parts.c.state.in_({*UNFINISHED, state}))
-            .values(state=state, **values)
-            .returning(parts)
-        )
         async with self._changing() as connection:
-            moved = part_of((await connection.execute(statement)).mappings().one())
+            changed = {"part_id": part.id, "state": state, **values}
+            moved = await connection.execute(queries.move_part(self._tables, state), changed)
+            row = part_of(moved.mappings().one())
             await also(connection)
-            return moved
+            return row

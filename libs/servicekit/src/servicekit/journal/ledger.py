@@ -90,10 +90,8 @@ class Ledger:
 
     async def oldest_pending(self, lane: str) -> Entry | None:
         """What a lane is at work on, or would be next."""
-        async with self._database.reading() as connection:
-            rows = await connection.execute(queries.pending(self._tables, lane).limit(1))
-            row = rows.mappings().one_or_none()
-            return None if row is None else entry_of(row)
+        row = await self._database.first(queries.pending(self._tables), {"of_lane": lane, "most": 1})
+        return None if row is None else entry_of(row)
 
     async def hasten(self, entry_id: int) -> None:
         """Look at something now that was put off."""

@@ -1,4 +1,9 @@
-"""The statements that decide who may work on what. They mean the same in SQLite and PostgreSQL."""
+"""The statements that every message needs, some of which decide who may work on what. They mean the same in
+SQLite and PostgreSQL.
+
+Each is built once: building one anew, and finding its compiled form again, costs more than executing it.
+What changes from one time to the next are its parameters.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,32 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Delete, Select, Update, bindparam, delete, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
-from servicekit.journal.records import UNFINISHED, EntryState
+from servicekit.journal.records import PENDING, UNFINISHED, EntryState, PartState
 from servicekit.journal.tables import JournalTables
 
 
 @lru_cache
 def claimable(tables: JournalTables) -> Select[Any]:
     """The lane that nobody holds and whose oldest pending entry is due by some moment; the longest waiting
-    first. It is asked with each message and in between, so it is built once; ``now`` and ``due_by`` are its
-    parameters.
+    first. Parameters: ``now``, ``due_by``.
 
     An entry that is put off holds up those behind it: the order within a lane is kept.
     """
@@ -40,48 +60,131 @@ def claimable(tables: JournalTables) -> Select[Any]:
     )
 
 
-def free(tables: JournalTables, lane: str, now: datetime) -> Select[Any]:
-    """One row if nobody holds a lane; it cannot be taken by others before the transaction ends."""
+def _one_of(column: ColumnElement[Any], states: tuple[EntryState | PartState, ...]) -> ColumnElement[bool]:
+    # An IN would be written out anew each time.
+    return or_(*(column == state for state in states))
+
+
+@lru_cache
+def add_lane(tables: JournalTables, dialect: str) -> Insert:
+    """A lane, unless there is one of its name. Parameters: its columns."""
+    return _insert(dialect, tables.lanes).on_conflict_do_nothing(index_elements=["name"])
+
+
+@lru_cache
+def add_entry(tables: JournalTables, dialect: str) -> ReturningInsert[Any]:
+    """An entry, and its number; no row: there is one of its key. Parameters: its columns."""
+    entries = tables.entries
+    return _insert(dialect, entries).on_conflict_do_nothing(index_elements=["key"]).returning(entries.c.id)
+
+
+def _insert(dialect: str, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@lru_cache
+def free(tables: JournalTables) -> Select[Any]:
+    """One row if nobody holds a lane; it cannot be taken by others before the transaction ends. Parameters:
+    ``lane``, ``now``."""
     lanes = tables.lanes.c
     return (
         select(lanes.name)
-        .where(lanes.name == lane, lanes.leased_until <= now)
+        .where(lanes.name == bindparam("lane"), lanes.leased_until <= bindparam("now"))
         .with_for_update(skip_locked=True)
     )
 
 
-def take(tables: JournalTables, lane: str, owner: str, until: datetime) -> Update:
-    """Hold a lane from now on, whoever held it before."""
+@lru_cache
+def take(tables: JournalTables) -> Update:
+    """Hold a lane from now on, whoever held it before. Parameters: ``lane``, ``owner``, ``leased_until``."""
     lanes = tables.lanes
     return (
         update(lanes)
-        .where(lanes.c.name == lane)
-        .values(owner=owner, leased_until=until, generation=lanes.c.generation + 1)
+        .where(lanes.c.name == bindparam("lane"))
+        .values(
+            owner=bindparam("owner"),
+            leased_until=bindparam("leased_until"),
+            generation=lanes.c.generation + 1,
+        )
         .returning(lanes.c.generation)
     )
 
 
-def extend(tables: JournalTables, lane: str, generation: int, until: datetime) -> Update:
-    """Hold a lane longer; no row: it is held by somebody else."""
+@lru_cache
+def extend(tables: JournalTables) -> Update:
+    """Hold a lane longer; no row: it is held by somebody else. Parameters: ``lane``, ``held``,
+    ``leased_until``."""
     lanes = tables.lanes
     return (
         update(lanes)
-        .where(lanes.c.name == lane, lanes.c.generation == generation)
-        .values(leased_until=until)
+        .where(lanes.c.name == bindparam("lane"), lanes.c.generation == bindparam("held"))
+        .values(leased_until=bindparam("leased_until"))
         .returning(lanes.c.control)
     )
 
 
-def pending(tables: JournalTables, lane: str) -> Select[Any]:
-    """What a lane has to do, in order."""
+@lru_cache
+def pending(tables: JournalTables) -> Select[Any]:
+    """What a lane has to do, in order. Parameters: ``of_lane``, ``most``."""
     entries = tables.entries
-    return select(entries).where(entries.c.lane == lane, entries.c.closed_at.is_(None)).order_by(entries.c.id)
+    return (
+        select(entries)
+        .where(entries.c.lane == bindparam("of_lane"), entries.c.closed_at.is_(None))
+        .order_by(entries.c.id)
+        .limit(bindparam("most"))
+    )
 
 
-def unfinished_parts(tables: JournalTables, entry_id: int) -> Select[Any]:
-    """One row if something of an answer is still to be sent."""
+@lru_cache
+def begin(tables: JournalTables) -> Update:
+    """Count an attempt. Parameter: ``entry_id``."""
+    attempts = tables.entries.c.attempts
+    return change_entry(tables).values(attempts=attempts + 1).returning(attempts)
+
+
+@lru_cache
+def change_entry(tables: JournalTables) -> Update:
+    """Of one that is pending. Parameters: ``entry_id``, and the columns that change."""
+    entries = tables.entries
+    return update(entries).where(entries.c.id == bindparam("entry_id"), _one_of(entries.c.state, PENDING))
+
+
+@lru_cache
+def parts_of(tables: JournalTables) -> Select[Any]:
+    """An answer, in order. Parameter: ``of_entry``."""
+    parts = tables.parts
+    return select(parts).where(parts.c.entry_id == bindparam("of_entry")).order_by(parts.c.number)
+
+
+@lru_cache
+def unfinished_parts(tables: JournalTables) -> Select[Any]:
+    """One row if something of an answer is still to be sent. Parameter: ``of_entry``."""
     parts = tables.parts.c
-    return select(parts.id).where(parts.entry_id == entry_id, parts.state.in_(UNFINISHED)).limit(1)
+    return (
+        select(parts.id)
+        .where(parts.entry_id == bindparam("of_entry"), _one_of(parts.state, UNFINISHED))
+        .limit(1)
+    )
+
+
+@lru_cache
+def add_part(tables: JournalTables) -> Insert:
+    """A part, and its row. Parameters: its columns."""
+    return insert(tables.parts).returning(tables.parts)
+
+
+@lru_cache
+def rewrite_part(tables: JournalTables) -> Update:
+    """Parameters: ``part_id``, and the columns that change."""
+    parts = tables.parts
+    return update(parts).where(parts.c.id == bindparam("part_id")).returning(parts)
+
+
+@lru_cache
+def move_part(tables: JournalTables, state: PartState) -> Update:
+    """Of one that is not finished, or is already as it shall be: whoever did not hear that it was stored says
+    it once more. Parameters: ``part_id``, and the columns that change."""
+    return rewrite_part(tables).where(_one_of(tables.parts.c.state, (*UNFINISHED, state)))
 
 
 def closed_before(tables: JournalTables, moment: datetime) -> Delete:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,7 @@ class Database:
             DatabaseAddressError: an SQLite file cannot be made or written.
         """
         self._engine = _create_engine(url, command_seconds, in_loop=in_loop)
+        self._in_loop = in_loop and url.drivername.startswith("sqlite")
         self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
@@ -164,10 +165,27 @@ class Database:
             row: RowMapping | None = (await connection.execute(statement, parameters)).mappings().first()
             return row
 
+    async def rows(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
+        """The same for all rows of a query that has few."""
+        if self._at_once is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                return self._at_once.rows(statement, parameters)
+        async with self.reading() as connection:
+            rows: Sequence[RowMapping] = (await connection.execute(statement, parameters)).mappings().all()
+            return rows
+
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A connection that is given back whenever its user is cancelled, also while it is being made:
         there, SQLAlchemy would lose it."""
+        if self._in_loop and self._engine.pool.checkedin():  # type: ignore[attr-defined]
+            # One that is at hand is taken and given back at once: nobody can be cancelled meanwhile.
+            connection = await engine.connect().start()
+            try:
+                yield connection
+            finally:
+                await connection.close()
+            return
         opening = asyncio.ensure_future(engine.connect().start())
         try:
             connection = await asyncio.shield(opening)
@@ -255,10 +273,14 @@ class AtOnce:
 
     def first(self, statement: Select[Any], parameters: Mapping[str, Any]) -> RowMapping | None:
         """The first row. Raises SQLAlchemyError; the next call begins anew then."""
+        return next(iter(self.rows(statement, parameters)), None)
+
+    def rows(self, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[RowMapping]:
+        """All rows. Raises SQLAlchemyError; the next call begins anew then."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
-            return self._connection.execute(statement, parameters).mappings().first()
+            return self._connection.execute(statement, parameters).mappings().all()
         except SQLAlchemyError:
             self.close()
             raise
