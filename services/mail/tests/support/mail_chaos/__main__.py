@@ -27,6 +27,7 @@ from typing import Any
 
 from mail_chaos.lane import perform_all
 from mail_chaos.plan import POINTS
+
 from mail_service import app
 from servicekit.journal import journal
 
@@ -76,7 +77,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="mail_chaos", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="mail_chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--lanes", type=int, default=2, help="runs side by side")

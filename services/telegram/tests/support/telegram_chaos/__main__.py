@@ -25,9 +25,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from servicekit.journal import journal
 from telegram_chaos.lane import perform_all
 from telegram_chaos.plan import POINTS
+
+from servicekit.journal import journal
 from telegram_service import app
 
 LONGEST_SILENCE = 300.0
@@ -73,7 +74,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="telegram_chaos", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="telegram_chaos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=500)
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--lanes", type=int, default=2, help="runs side by side")
