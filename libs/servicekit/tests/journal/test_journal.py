@@ -313,3 +313,17 @@ async def test_what_was_noted_may_be_noted_again(office: Office) -> None:
     part = await held.sending(part)
     # As if the first note had been stored, and nobody had heard of it.
     assert await held.sent(part, "77") == await held.sent(part, "77")
+
+
+async def test_an_attempt_is_forgiven_once_also_by_who_lost_the_lane(office: Office) -> None:
+    held, entry = await office.claimed()
+    assert [await held.begin(entry), await held.begin(entry)] == [1, 2]
+    office.clock.turn(LEASE)
+    other = await office.journal("two").claim()
+    assert other is not None
+    for expected in (1, 0, 0):
+        await held.forgive(entry)
+        found = await office.ledger.find(entry.id)
+        assert found is not None
+        assert found.attempts == expected
+    assert await other.begin(entry) == 1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -27,13 +28,15 @@ from mail_service.storage.allowances import Allowances
 from mail_service.storage.correspondence import Correspondence
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Step, Ways
-from servicekit.journal.lane import HeldLane
+from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Entry, EntryState
 from servicekit.logging import get_logger
+from servicekit.storage.database import StorageUnavailable
 from servicekit.storage.sealing import Unreadable
 
-MOST_ATTEMPTS = 5
-"""A mail that this often ended the process, or failed, is given up, and the operator is told."""
+MOST_ATTEMPTS = {EntryState.OPEN: 5, EntryState.ANSWERED: 50}
+"""A mail that this often ended the process, or failed, is given up, and the operator is told. What strangers
+wrote has nothing to do any more with sending an answer that is stored."""
 DONE, IGNORED = "answered", "ignored"
 TOO_OLD = "ignored: too old"
 SEEN_BEFORE = "ignored: the same mail to another of our addresses"
@@ -66,6 +69,7 @@ class Handler:
         oldest: timedelta,
         clock: Callable[[], datetime],
         answered: Callable[[timedelta], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """``oldest``: what had lain in its folder for longer when it was found is not answered; ``answered``
         is told how long an answer took."""
@@ -73,6 +77,7 @@ class Handler:
         self._oldest = oldest
         self._clock = clock
         self._answered = answered
+        self._sleep = sleep
 
     async def handle(self, lane: HeldLane) -> None:
         """Work on what is due in a lane, in order. Raises LaneLost, StorageUnavailable."""
@@ -84,19 +89,39 @@ class Handler:
         """Whether the next entry's turn has come."""
         attempts = await lane.begin(entry)
         try:
+            return await self._attempt(lane, entry, attempts)
+        except (LaneLost, StorageUnavailable):
+            await self._forgive(lane, entry)
+            raise
+        except asyncio.CancelledError:
+            with contextlib.suppress(StorageUnavailable):
+                await lane.forgive(entry)
+            raise
+
+    async def _forgive(self, lane: HeldLane, entry: Entry) -> None:
+        """No mail is given up because the database was away: that is waited for here as elsewhere."""
+        while True:
+            try:
+                return await lane.forgive(entry)
+            except StorageUnavailable as error:
+                await self._sleep(error.retry_after)
+
+    async def _attempt(self, lane: HeldLane, entry: Entry, attempts: int) -> bool:
+        if attempts > MOST_ATTEMPTS[entry.state]:
+            return await self._bury(lane, entry, "it was tried too often")
+        if entry.state is EntryState.ANSWERED:
+            return await self._deliver(lane, entry)
+        try:
             incoming = self._tools.envelopes.open_incoming(entry.payload)
         except Unreadable:
             return await self._bury(
                 lane, entry, "it cannot be read: SECRET_KEY has changed, or it was damaged"
             )
-        if attempts > MOST_ATTEMPTS:
-            return await self._bury(lane, entry, "it was tried too often")
-        if entry.state is EntryState.OPEN:
-            later = await self._answer(lane, entry, incoming)
-            if isinstance(later, Later):
-                return await self._put_off(lane, entry, later)
-            if later is not None:
-                return later
+        later = await self._answer(lane, entry, incoming)
+        if isinstance(later, Later):
+            return await self._put_off(lane, entry, later)
+        if later is not None:
+            return later
         return await self._deliver(lane, entry)
 
     async def _answer(self, lane: HeldLane, entry: Entry, incoming: CameIn | Notice) -> Later | bool | None:
