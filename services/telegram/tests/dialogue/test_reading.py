@@ -94,6 +94,21 @@ def test_in_groups_only_what_is_meant_for_the_bot_is_heard(world: World, anne: P
     assert isinstance(content(world.say(anne, group, text="/help")), Commanded)
 
 
+def test_a_mention_is_found_as_it_was_written_and_no_other_bot_is_taken_for_this_one(
+    world: World, anne: Person
+) -> None:
+    assert content(world.say(anne, GROUP.id, text="@neo_test_bot2 et @neo_test_bot_fr ?")) is None
+    assert content(world.say(anne, GROUP.id, text="écrivez à anne@neo_test_bot")) is None
+    for text, meant in (
+        ("İİİ @NEO_test_bot, bonjour", "İİİ , bonjour"),
+        ("Bonjour @neo_test_bot!", "Bonjour !"),
+        ("@neo_test_bot2, @neo_test_bot ?", "@neo_test_bot2,  ?"),
+    ):
+        mentioned = content(world.say(anne, GROUP.id, text=text))
+        assert isinstance(mentioned, Said)
+        assert mentioned.text == meant
+
+
 def test_topics_are_places_of_their_own_and_the_general_one_is_the_chat(world: World, anne: Person) -> None:
     in_topic = read(world.say(anne, GROUP.id, text="/help", message_thread_id=7, is_topic_message=True))
     general = read(world.say(anne, GROUP.id, text="/help", message_thread_id=1, is_topic_message=True))

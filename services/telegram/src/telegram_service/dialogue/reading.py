@@ -6,6 +6,7 @@ https://core.telegram.org/bots/api#update
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,8 @@ class _Reader:
     def __init__(self, bot_id: int, bot_name: str) -> None:
         self._id = bot_id
         self._name = bot_name
+        # By the letters of user names only: in lower case, other texts may be longer than they were.
+        self._mention = re.compile(rf"(?<!\w)@{re.escape(bot_name)}(?!\w)", re.ASCII | re.IGNORECASE)
 
     def read(self, update: Mapping[str, Any]) -> Incoming | None:
         update_id = _number(update["update_id"])
@@ -119,13 +122,11 @@ class _Reader:
 
     def _is_meant(self, message: Mapping[str, Any], text: str) -> bool:
         replied = message.get("reply_to_message", {}).get("from", {}).get("id")
-        return replied == self._id or f"@{self._name}" in text.lower()
+        return replied == self._id or self._mention.search(text) is not None
 
     def _without_mention(self, text: str) -> str:
-        place = text.lower().find(f"@{self._name}")
-        if place < 0:
-            return text
-        return (text[:place] + text[place + len(self._name) + 1 :]).strip()
+        found = self._mention.search(text)
+        return text if found is None else (text[: found.start()] + text[found.end() :]).strip()
 
 
 def _place(message: Mapping[str, Any]) -> Place:
