@@ -211,6 +211,12 @@ def test_who_blocks_the_bot_is_remembered() -> None:
     assert done(Joined()) == [MarkReachable(reachable=True)]
 
 
+@pytest.mark.parametrize("content", [Left(), Joined()])
+def test_who_puts_the_bot_into_a_group_or_out_of_it_can_be_written_to_as_before(content: Content) -> None:
+    group = Place(-100, is_group=True)
+    assert decide(Standing(), Incoming(1, group, Sender(42, Language.FRENCH), content), HOUSE) == []
+
+
 def test_languages_of_telegram() -> None:
     found = {code: language_of(code) for code in ("fr", "fr-CA", "FR", "en", "de", "", None)}
     french = {"fr", "fr-CA", "FR", "", None}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from telegram_server import TelegramServer, telegram_server
+from tests.emulators.telegram.refusal import bad_request
 from tests.emulators.telegram.world import Chat, Person
 
 from telegram_service.dialogue.incoming import Language, Place
@@ -154,3 +155,25 @@ def _unconnected(server: TelegramServer) -> Any:
 
     request = HTTPXRequest(httpx_kwargs={"trust_env": False})
     return Bot("7000000:test-token", base_url=f"{server.url}/bot", request=request)
+
+
+async def test_an_unknown_token_is_no_refusal_of_what_was_sent(line: Line) -> None:
+    known, line.server.api.token = line.server.api.token, "revoked"
+    with pytest.raises(NotSent):
+        await line.messenger.send(ANNE, outgoing("x"))
+    line.server.api.token = known
+    await line.messenger.send(ANNE, outgoing("x"))
+    assert [shown.versions[-1] for shown in line.server.world.from_bot(42)] == ["x"]
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["not enough rights to send text messages to the chat", "have no rights to send a message", "TOPIC_CLOSED"],
+)
+async def test_where_the_bot_may_not_write_nobody_can_be_reached(line: Line, description: str) -> None:
+    async def refuse(_method: str, _fields: dict[str, Any]) -> str:
+        raise bad_request(description)
+
+    line.server.api.meddle = refuse
+    with pytest.raises(Unreachable):
+        await line.messenger.send(ANNE, outgoing("x"))

@@ -190,7 +190,9 @@ class Deliverer:
         if isinstance(error, TooSoon):
             await self.note(place.chat_id, error)
             return Later(error.seconds, "Telegram's limits")
-        return Later(FIRST_RETRY_SECONDS, "Telegram cannot be reached")
+        # As what it is put off, operators see.
+        reason = str(error) if isinstance(error, NotSent) else "Telegram cannot be reached"
+        return Later(FIRST_RETRY_SECONDS, reason)
 
 
 def _plain(outgoing: Outgoing) -> Outgoing:

@@ -79,7 +79,8 @@ def decide(
     """
     content = incoming.content
     if isinstance(content, Left | Joined):
-        return [MarkReachable(isinstance(content, Joined))]
+        # Who puts the bot into a group, or out of it, has said nothing about writing to themselves.
+        return [] if incoming.place.is_group else [MarkReachable(isinstance(content, Joined))]
     if refusal is not None:
         return _refused(standing, incoming, refusal)
     if standing.is_banned and not standing.is_admin:

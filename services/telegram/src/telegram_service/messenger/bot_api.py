@@ -49,6 +49,17 @@ from telegram_service.messenger.port import (
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
+_NOBODY_THERE = (
+    "chat not found",
+    "user is deactivated",
+    "thread not found",
+    # The bot may read in a group, and not write.
+    "not enough rights",
+    "no rights to send",
+    "chat_write_forbidden",
+    "topic_closed",
+)
+"""In descriptions of refusals, in lower case."""
 
 
 class BotApiMessenger:
@@ -114,7 +125,7 @@ class BotApiMessenger:
         try:
             with _translated():
                 return bytes(await file.download_as_bytearray())
-        except Refused as error:
+        except (Refused, NotSent) as error:
             # The address was valid a moment ago; the next one may last longer.
             raise Unknown("the file's address is no longer valid") from error
 
@@ -139,7 +150,8 @@ def meaning_of(error: TelegramError) -> MessengerError:
         case Forbidden():
             meaning = Unreachable("the bot was blocked or put out")
         case InvalidToken():
-            meaning = Refused("Telegram does not know TELEGRAM_BOT_TOKEN")
+            # It stands before every call, so nothing was carried out; the operator may mend it.
+            meaning = NotSent("Telegram does not know TELEGRAM_BOT_TOKEN")
         case NetworkError() if isinstance(error.__cause__, _NEVER_LEFT):
             meaning = NotSent("Telegram cannot be reached")
         case _:
@@ -155,7 +167,7 @@ def _seconds(error: RetryAfter) -> float:
 
 def _refusal(description: str) -> MessengerError:
     words = description.lower()
-    if "chat not found" in words or "user is deactivated" in words or "thread not found" in words:
+    if any(gone in words for gone in _NOBODY_THERE):
         return Unreachable(description)
     if "parse entities" in words or "entity" in words or "entities" in words:
         return FormatRefused(description)
