@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_office import Office, open_office
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from servicekit.journal.crew import Crew, Handle
 from servicekit.journal.journal import Journal
@@ -89,6 +91,25 @@ async def test_a_worker_that_fails_leaves_its_entry_to_the_next(office: Office) 
     async with desk.at_work(handle):
         await desk.receive("m1")
         await desk.until(lambda: desk.done == ["m1"])
+
+
+async def test_a_worker_outlasts_whatever_happens_while_it_looks_for_work(office: Office) -> None:
+    desk, raised = Desk(office, workers=1), asyncio.Event()
+
+    def fail(*arguments: object) -> None:
+        if "lanes" in str(arguments[2]) and not raised.is_set():
+            raised.set()
+            raise RuntimeError("nobody has thought of this")
+
+    event.listen(Engine, "before_cursor_execute", fail)
+    try:
+        async with desk.at_work():
+            async with asyncio.timeout(PATIENCE):
+                await raised.wait()
+            await desk.receive("m1")
+            await desk.until(lambda: desk.done == ["m1"])
+    finally:
+        event.remove(Engine, "before_cursor_execute", fail)
 
 
 async def test_stopping_gives_lanes_back_at_once(office: Office) -> None:

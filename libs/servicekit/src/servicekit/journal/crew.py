@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -70,11 +71,18 @@ class Crew:
 
     async def _work(self) -> None:
         while not self._ending:
-            # One looks for all who are idle: if each did, every message would be looked for by each.
-            async with self._looking:
-                lane = await self._next_lane()
-            if lane is not None:
-                await self._work_on(lane)
+            try:
+                # One looks for all who are idle: if each did, every message would be looked for by each.
+                async with self._looking:
+                    lane = await self._next_lane()
+                if lane is not None:
+                    await self._work_on(lane)
+            except Exception:  # noqa: BLE001 - whatever it was, work must go on
+                # A worker that ended here would be missed by nobody, and with the last all work would end.
+                _log.exception("worker failed")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS):
+                        await self._hurry.wait()
 
     async def _next_lane(self) -> HeldLane | None:
         """The next that can be worked on; None: the crew is ending."""
