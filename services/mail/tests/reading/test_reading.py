@@ -75,6 +75,11 @@ def test_other_languages_too(label: str, codec: str, text: str) -> None:
     assert letter(f"Content-Type: text/plain; charset={label}", body=body).text == text
 
 
+@pytest.mark.parametrize("codec", ["unicode_escape", "raw_unicode_escape", "Unicode-Escape"])
+def test_no_characters_come_out_of_how_python_writes_them(codec: str) -> None:
+    assert letter(f"Content-Type: text/plain; charset={codec}", body=b"a \\u003cb").text == "a \\u003cb"
+
+
 def test_no_markup_comes_out_of_utf_7() -> None:
     assert "<script>" not in letter("Content-Type: text/plain; charset=utf-7", body="+ADw-script+AD4-").text
 

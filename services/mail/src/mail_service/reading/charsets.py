@@ -41,7 +41,7 @@ _ALIASES = {
     "unicode-1-1-utf-8": "utf-8",
 }
 _REFUSED = frozenset(
-    {"utf-7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "undefined", "mbcs"}
+    {"utf-7", "unicode-escape", "raw-unicode-escape", "punycode", "idna", "undefined", "mbcs"}
 )
 """Python's own, and UTF-7, by which markup is hidden from who looks for it."""
 _GUESSED = "cp1252"
