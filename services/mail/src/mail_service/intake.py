@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mail_service.answering.envelopes import CameIn, Envelopes
 from mail_service.deciding.likeness import essence
 from mail_service.letters import Letter
-from mail_service.mailbox.port import Arrival, Cursor
+from mail_service.mailbox.port import Arrival, Cursor, Unread
 from mail_service.reading import read
 from mail_service.storage.correspondence import Correspondence, Written
 from mail_service.storage.cursors import Cursors
@@ -89,13 +89,20 @@ class Intake:
         )
         due_at = LONG_AGO if self._is_urgent(letter) else None
         async with archive.database.writing() as connection:
-            key = archive.names.entry(letter.message_id, letter.digest)
+            key = archive.names.entry(letter.message_id, letter.digest + place_of(folder, arrival))
             entry_id = await archive.journal.store(connection, key, thread, payload, due_at=due_at)
             if entry_id is not None:
                 await archive.correspondence.came_in(connection, entry_id, thread, written(letter))
                 await archive.ways.add_within(connection, entry_id, Step.RECEIVED)
             await archive.cursors.advance(connection, folder, arrival.cursor)
         self._wakeups.ring()
+
+
+def place_of(folder: str, arrival: Arrival) -> str:
+    """What tells a mail that could not be read from others of which no more is known either; else empty."""
+    if arrival.unread is not Unread.UNREADABLE:
+        return ""
+    return f" {folder} {arrival.cursor.uid_validity} {arrival.cursor.uid}"
 
 
 def written(letter: Letter) -> Written:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mail_service.answering.envelopes import Envelopes
 from mail_service.keeping import Keeper
 from mail_service.storage.allowances import Allowances, HourlyLimits
 from mail_service.storage.correspondence import Correspondence, Written
@@ -22,6 +23,7 @@ from servicekit.storage.database import Database, database_url
 from servicekit.storage.migrating import upgrade
 from servicekit.storage.sealing import SecretSeal
 
+SEAL = SecretSeal(b"a secret of the tests", "mail")
 ANNE, BOB = "anne@example.org", "bob@example.org"
 
 
@@ -52,12 +54,20 @@ class Store:
         return Allowances(self.database, limits, self.clock)
 
     @property
-    def keeper(self) -> Keeper:
-        return Keeper(self.database, self.letters, self.allowances, self.ways, self.ledger, self.names)
+    def envelopes(self) -> Envelopes:
+        return Envelopes(SEAL)
 
-    async def letter(self, message_id: str, address: str = ANNE, text: str = "?", thread: str = "t") -> int:
+    @property
+    def keeper(self) -> Keeper:
+        return Keeper(
+            self.database, self.letters, self.allowances, self.ways, self.ledger, self.names, self.envelopes
+        )
+
+    async def letter(
+        self, message_id: str, address: str = ANNE, text: str = "?", thread: str = "t", payload: bytes = b""
+    ) -> int:
         async with self.database.writing() as connection:
-            number = await self.journal.store(connection, message_id, thread, b"")
+            number = await self.journal.store(connection, message_id, thread, payload)
             assert number is not None
             await self.letters.came_in(connection, number, thread, written(message_id, address, text))
         return number
@@ -79,7 +89,7 @@ def written(message_id: str, address: str, text: str) -> Written:
 async def store(_store_address: str) -> AsyncIterator[Store]:
     database = Database(database_url(_store_address))
     await upgrade(database, SCHEMA)
-    clock, seal = Clock(), SecretSeal(b"a secret of the tests", "mail")
+    clock, seal = Clock(), SEAL
     names = await load_names(database, seal)
     yield Store(
         database,
