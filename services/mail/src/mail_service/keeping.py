@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from mail_service import lanes
+from mail_service.answering.envelopes import CameIn, Envelopes, Notice
+from mail_service.reading import read
+from mail_service.reading.addresses import normal
 from mail_service.storage.allowances import Allowances
 from mail_service.storage.correspondence import Correspondence, Filed
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Ways
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import Database
+from servicekit.storage.sealing import Unreadable
 
 PAGE = 200
 """Threads that are forgotten with one statement: a database takes only so many names at once."""
@@ -38,6 +44,7 @@ class Keeper:
         ways: Ways,
         ledger: Ledger,
         names: Names,
+        envelopes: Envelopes,
     ) -> None:
         self._database = database
         self._correspondence = correspondence
@@ -45,16 +52,23 @@ class Keeper:
         self._ways = ways
         self._ledger = ledger
         self._names = names
+        self._envelopes = envelopes
 
     async def export(self, address: str) -> bytes:
-        """All that is kept of an address, as JSON."""
-        filed = await self._correspondence.of_person(self._names.person(address))
-        document = {"address": address, "mails": [await self._mail(one) for one in filed]}
+        """All that is kept of an address, as JSON; of files, what they were called."""
+        person = self._person(address)
+        filed = await self._correspondence.of_person(person)
+        document = {
+            "address": address,
+            "mails": [await self._mail(one) for one in filed],
+            "notices": [notice async for notice in self._notices(person)],
+            "counted_for_limits": [at.isoformat() for at in await self._allowances.of_person(person)],
+        }
         return json.dumps(document, ensure_ascii=False, indent=2).encode()
 
     async def forget(self, address: str) -> int:
         """Delete all that is kept of an address; how many mails and answers that were."""
-        return await self.forget_person(self._names.person(address))
+        return await self.forget_person(self._person(address))
 
     async def forget_person(self, person: str) -> int:
         """The same, by the name of a person.
@@ -70,13 +84,58 @@ class Keeper:
                 named = [name for thread in some for name in (thread, lanes.notices(thread))]
                 await self._ledger.forget_within(connection, named)
                 count += await self._correspondence.forget(connection, person, some)
+        await self._database.scrub()
         return count
 
     async def clean(self, before: datetime) -> Cleaned:
         """Delete what was over before a moment."""
+        entries = await self._ledger.clean(before)
         letters = await self._correspondence.clean(before)
         await self._allowances.clean()
-        return Cleaned(letters, await self._ledger.clean(before))
+        # Also what was forgotten while the database had no time for it.
+        await self._database.scrub()
+        return Cleaned(letters, entries)
+
+    def _person(self, address: str) -> str:
+        """As letters name people: by the address as it is written in a header."""
+        return self._names.person(normal(address) or address)
+
+    async def _came(self, entry_id: int) -> CameIn | Notice | None:
+        """None: it is gone, or SECRET_KEY has changed since."""
+        entry = await self._ledger.find(entry_id)
+        try:
+            return None if entry is None else self._envelopes.open_incoming(entry.payload)
+        except Unreadable:
+            return None
+
+    async def _notices(self, person: str) -> AsyncIterator[dict[str, Any]]:
+        """What they were told apart from answers."""
+        for thread in await self._correspondence.threads_of(person):
+            for entry in await self._ledger.history([lanes.notices(thread)]):
+                notice = await self._came(entry.id)
+                if isinstance(notice, Notice):
+                    yield {
+                        "at": entry.received_at.isoformat(),
+                        "about": notice.which.value,
+                        "address": notice.address,
+                        "name": notice.name,
+                        "subject": notice.subject,
+                    }
+
+    async def _more_of(self, entry_id: int) -> dict[str, Any]:
+        """What stood in a mail, and is only kept in the mail itself."""
+        came = await self._came(entry_id)
+        if not isinstance(came, CameIn):
+            return {}
+        letter = await asyncio.to_thread(read, came.raw)
+        return {
+            "quoted": letter.quoted,
+            "signature": letter.signature,
+            "files": [
+                {"name": file.name, "type": file.content_type, "bytes": len(file.content)}
+                for file in letter.attachments
+            ],
+        }
 
     async def _mail(self, one: Filed) -> dict[str, Any]:
         way = [] if one.outgoing else await self._ways.of(one.entry_id)
@@ -88,6 +147,7 @@ class Keeper:
             "name": written.name,
             "subject": written.subject,
             "text": written.text,
+            **({} if one.outgoing else await self._more_of(one.entry_id)),
             "steps": [
                 {"at": step.at.isoformat(), "step": step.step.value, "reason": step.reason} for step in way
             ],

@@ -86,19 +86,19 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             of_shared=settings.max_shared_emails_per_hour,
         )
         allowances = Allowances(database, limits, now_in_utc)
-        ledger = Ledger(database, journal_tables)
+        ledger, envelopes = Ledger(database, journal_tables), Envelopes(seal)
         yield Records(
             database=database,
             journal=PausableJournal(database, journal_tables, switches=switches),
             ledger=ledger,
-            envelopes=Envelopes(seal),
+            envelopes=envelopes,
             correspondence=correspondence,
             allowances=allowances,
             cursors=Cursors(database),
             switches=switches,
             names=names,
             ways=ways,
-            keeper=Keeper(database, correspondence, allowances, ways, ledger, names),
+            keeper=Keeper(database, correspondence, allowances, ways, ledger, names, envelopes),
         )
     finally:
         await database.close()

@@ -11,8 +11,10 @@ from alembic.migration import MigrationContext
 from mail_store import ANNE, BOB, Store, written
 from sqlalchemy import inspect
 
+from mail_service.keeping import Cleaned
 from mail_service.mailbox.port import Cursor
 from mail_service.storage.allowances import Allowances, HourlyLimits
+from mail_service.storage.correspondence import Before
 from mail_service.storage.cursors import Cursors
 from mail_service.storage.migrations import SCHEMA
 from mail_service.storage.names import Names, load_names
@@ -89,9 +91,39 @@ async def test_the_same_mail_to_two_of_our_addresses_is_known(store: Store) -> N
         second = await store.journal.store(connection, "another copy", "t", b"")
         assert second is not None
         await store.letters.came_in(connection, second, "t", written("<1@x>", ANNE, "?"))
-    assert await store.letters.came_before(second, "<1@x>", person)
-    assert not await store.letters.came_before(first, "<1@x>", person)
-    assert not await store.letters.came_before(second, "<1@x>", store.names.person(BOB))
+    assert await store.letters.came_before(second, "<1@x>", person) is Before.PENDING
+    assert await store.letters.came_before(first, "<1@x>", person) is None
+    assert await store.letters.came_before(second, "<1@x>", store.names.person(BOB)) is None
+    await store.answered(first, written("<a@us>", ANNE, "answer"))
+    assert await store.letters.came_before(second, "<1@x>", person) is Before.ANSWERED
+
+
+async def test_a_copy_that_was_not_answered_keeps_nobody_from_an_answer(store: Store) -> None:
+    """A forger's, say, which was ignored."""
+    await _closed(store, "<1@x>")
+    async with store.database.writing() as connection:
+        second = await store.journal.store(connection, "the real one", "t", b"")
+        assert second is not None
+        await store.letters.came_in(connection, second, "t", written("<1@x>", ANNE, "?"))
+    assert await store.letters.came_before(second, "<1@x>", store.names.person(ANNE)) is None
+
+
+async def test_an_apology_is_kept_for_the_sender_and_not_shown_to_the_model(store: Store) -> None:
+    number, person = await store.letter("<1@x>", text="one"), store.names.person(ANNE)
+
+    async def texts() -> list[str]:
+        return [one.written.text for one in await store.letters.of_person(person)]
+
+    async with store.database.writing() as connection:
+        await store.letters.apologised(connection, number, written("<a@us>", ANNE, "sorry"))
+    assert await texts() == ["one", "sorry"]
+    assert await store.shown(number + 1) == []
+    await store.answered(number, written("<a@us>", ANNE, "answer"))
+    # The operator was faster, or somebody has forgotten it.
+    for entry_id in (number, number + 9):
+        async with store.database.writing() as connection:
+            await store.letters.apologised(connection, entry_id, written("<a@us>", ANNE, "sorry"))
+    assert await texts() == ["one", "answer"]
 
 
 async def test_addresses_and_texts_are_not_to_be_read_in_the_database(store: Store) -> None:
@@ -126,7 +158,7 @@ async def test_old_letters_are_deleted(store: Store) -> None:
     await store.letter("<waiting@x>", thread="other")
     store.clock.now += timedelta(days=40)
     await store.letter("<2@x>")
-    assert await store.letters.clean(store.clock.now - timedelta(days=30)) == 1
+    assert await store.keeper.clean(store.clock.now - timedelta(days=30)) == Cleaned(letters=1, entries=1)
     assert await store.letters.of_entry(held) == []
 
 
@@ -171,6 +203,22 @@ async def test_who_writes_more_than_the_limit_waits_for_the_oldest_to_be_an_hour
     assert await allowances.ask(5, "anne", shared=False) is not None
     await allowances.forget("anne")
     assert await allowances.ask(5, "anne", shared=False) is None
+
+
+async def test_who_is_forgotten_makes_no_room_for_more(store: Store) -> None:
+    limits = HourlyLimits(of_all=4, of_person=2, of_shared=100)
+    allowances = Allowances(store.database, limits, store.clock)
+    for _ in range(2):
+        # Numbers of entries come again once the last of them are deleted.
+        for number in (1, 2):
+            assert await allowances.ask(number, "anne", shared=False) is None
+        assert await allowances.ask(3, "anne", shared=False) is not None
+        await allowances.forget("anne")
+        await allowances.forget("anne")
+    assert await allowances.ask(1, "anne", shared=False) == store.clock.now + timedelta(hours=1)
+    async with store.database.reading() as connection:
+        rows = (await connection.execute(metadata.tables["allowances"].select())).all()
+    assert [row.person for row in rows] == [""] * 4
 
 
 async def test_the_limit_of_all_holds_for_everybody_and_shared_mails_have_their_own(store: Store) -> None:

@@ -61,6 +61,12 @@ class Allowances:
                 return None
             return await self._wait(connection, person, shared=shared)
 
+    async def of_person(self, person: str) -> list[datetime]:
+        """When mails of somebody were allowed that are still counted, oldest first."""
+        statement = select(allowances.c.at).where(allowances.c.person == person).order_by(allowances.c.at)
+        async with self._database.reading() as connection:
+            return list((await connection.execute(statement)).scalars())
+
     async def forget(self, person: str) -> None:
         """Delete the counts of somebody."""
         async with self._database.writing() as connection:

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.names import Names
 from mail_service.storage.tables import journal, letters
-from servicekit.journal.records import EntryState
 from servicekit.storage.database import Database
 from servicekit.storage.sealing import Seal
 
@@ -160,11 +159,9 @@ class Correspondence:
         return (await connection.execute(delete(letters).where(theirs))).rowcount
 
     async def clean(self, before: datetime) -> int:
-        """Delete what is older; how many letters that were. What is still to be done, or dead, keeps its
-        letter."""
-        entries = journal.entries.c
-        kept = select(entries.id).where(entries.closed_at.is_(None) | (entries.state == EntryState.DEAD))
-        old = (letters.c.at < before) & letters.c.entry_id.not_in(kept)
+        """Delete what is older; how many letters that were. As long as its entry is there, so is a letter:
+        by it, the entry is found when somebody wants everything to be forgotten."""
+        old = (letters.c.at < before) & letters.c.entry_id.not_in(select(journal.entries.c.id))
         async with self._database.writing() as connection:
             return (await connection.execute(delete(letters).where(old))).rowcount
 

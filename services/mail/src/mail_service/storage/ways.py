@@ -127,10 +127,20 @@ class Ways:
         async with self._database.reading() as connection:
             return {(step, reason): count for step, reason, count in await connection.execute(statement)}
 
+    async def received(self, lane: str) -> list[tuple[int, datetime]]:
+        """The numbers of what came into a lane, and when, oldest first."""
+        entries = journal.entries.c
+        statement = select(entries.id, entries.received_at).where(entries.lane == lane).order_by(entries.id)
+        async with self._database.reading() as connection:
+            return [(number, at) for number, at in await connection.execute(statement)]
+
     async def queue(self, limit: int = 100) -> list[Waiting]:
         """What is not done with, oldest first."""
-        entries = journal.entries
-        statement = select(entries).where(entries.c.closed_at.is_(None)).order_by(entries.c.id).limit(limit)
+        entries = journal.entries.c
+        shown = (entries.state, entries.received_at, entries.due_at, entries.attempts, entries.reason)
+        # Without the mails themselves: a page of them can be larger than the memory.
+        statement = select(entries.id, *shown).where(entries.closed_at.is_(None))
+        statement = statement.order_by(entries.id).limit(limit)
         async with self._database.reading() as connection:
             rows = (await connection.execute(statement)).mappings().all()
         return [
