@@ -23,7 +23,7 @@ HALF = BLOCK // 2
 """Tokens in the smallest slice."""
 SIZES = (192, 128, 96, 64, 48, BLOCK, HALF)
 """Of slices beside others, in tokens. With its streams, a step of the largest one is within ``STEP``."""
-STRETCH = 2.5
+STRETCH = 2.0
 """What a step may take beside its own streams, of the time of a step without a slice. Steps of 256 tokens
 would take twelve times as long. With less, a long prompt is read more slowly than it has to be: it computes
 the streams' tokens along in each of its steps."""
