@@ -10,6 +10,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from servicekit.journal.gate import Gate
 from servicekit.serving.health import Health, Render, create_app
 from servicekit.storage.database import StorageUnavailable
 from telegram_service.intake import Intake
@@ -28,6 +29,8 @@ class Door:
     """None: there is no webhook."""
     health: Health
     metrics: Render | None = None
+    gate: Gate | None = None
+    """Learns that updates come in."""
 
 
 async def _read_at_most(request: Request, most: int) -> bytes | None:
@@ -49,6 +52,8 @@ def create_web(door: Door) -> FastAPI:
         shown = request.headers.get(SECRET_HEADER, "")
         if door.secret is None or not hmac.compare_digest(shown.encode(), door.secret.encode()):
             return JSONResponse({"error": "this is not for you"}, 403)
+        if door.gate is not None:
+            door.gate.came()
         body = await _read_at_most(request, MAX_UPDATE_BYTES)
         if body is None:
             return JSONResponse({"error": "the update is too large"}, 413)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from servicekit.journal.gate import Gate
 from servicekit.journal.journal import LEASE_SECONDS, Journal
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.wakeups import Wakeups
@@ -34,6 +35,7 @@ class Crew:
         handle: what they do with one.
         workers: how many lanes are worked on at once.
         lease_seconds: as of the journal.
+        gate: says when the next lane may be begun; None: at once.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Crew:
         *,
         workers: int,
         lease_seconds: float = LEASE_SECONDS,
+        gate: Gate | None = None,
     ) -> None:
         self._journal = journal
         self._handle = handle
         self._wakeups = wakeups
         self._workers = workers
+        self._gate = gate
         self._renew_seconds = lease_seconds / RENEWALS_PER_LEASE
         self._tasks: list[asyncio.Task[None]] = []
         self._ending = False
@@ -87,6 +91,9 @@ class Crew:
     async def _next_lane(self) -> HeldLane | None:
         """The next that can be worked on; None: the crew is ending."""
         while not self._ending:
+            if self._gate is not None and (wait := self._gate.wait()) > 0:
+                await asyncio.sleep(wait)
+                continue
             bell = self._wakeups.listen()
             try:
                 lane = await self._journal.claim()
@@ -94,6 +101,8 @@ class Crew:
                 await bell.wait(error.retry_after)
                 continue
             if lane is not None:
+                if self._gate is not None:
+                    self._gate.begun()
                 return lane
             await bell.wait(IDLE_SECONDS)
         return None
