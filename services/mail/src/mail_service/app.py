@@ -128,6 +128,7 @@ def rules_of(settings: Settings, accounts: tuple[Account, ...]) -> Rules:
         urgent=frozenset(settings.urgent_senders),
         bulk_allowed=frozenset(settings.answer_bulk),
         largest=settings.max_email_size,
+        give_up_after=timedelta(hours=settings.give_up_hours),
     )
 
 
@@ -235,6 +236,7 @@ def tools_of(
             records.ways,
             forget=forget,
             clock=now_in_utc,
+            give_up_after=timedelta(hours=settings.give_up_hours),
         ),
         notices=Notices(records.journal, records.envelopes, records.names, hot.wakeups, clock=now_in_utc),
         envelopes=records.envelopes,

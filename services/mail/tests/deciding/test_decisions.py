@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hostile import US, Hostile, hostile
@@ -169,6 +170,33 @@ def test_data_requests_are_served_to_whom_they_belong_alone(subject: str, reques
     assert outcome(asked, replace(FACTS, verdict=Verdict.FAILED)) == Ignore(Reason.FORGED)
 
 
+@pytest.mark.parametrize("subject", ["Re: EXPORT MY DATA", "RE: Supprimer mes données"])
+def test_an_answer_to_us_bears_our_subject_and_asks_for_nothing(subject: str) -> None:
+    ours = replace(PROVEN, answers_ours=True)
+    away = "Bonjour, je lis mes messages le lundi et vous répondrai alors."
+    assert outcome(letter(f"Subject: {subject}", body=away), ours) == Answer()
+    assert not isinstance(outcome(letter(f"Subject: {subject}", body=""), ours), Serve)
+    # A responder that refers to nothing, either.
+    assert outcome(letter(f"Subject: {subject}", body=away), PROVEN) == Answer()
+    # Who goes on in the thread under a subject of their own asks.
+    own = letter(f"Subject: {subject.partition(': ')[2]}", body="Bonjour, merci de vous en occuper.")
+    assert isinstance(outcome(own, ours), Serve)
+
+
+def test_requests_count_and_are_not_served_for_ever() -> None:
+    asked = letter("Subject: EXPORT MY DATA", body="Please send me all that you keep about me.")
+    later = NOW + timedelta(minutes=20)
+    assert outcome(asked, replace(PROVEN, free_at=later)) == Hold(
+        Reason.HOURLY_LIMIT, later, tell_sender=True
+    )
+    again = replace(PROVEN, earlier=(essence(asked),))
+    assert outcome(asked, again) == Ignore(Reason.SAME_TEXT)
+    # To be deleted is another wish than to be shown, and a question in the same words is a third.
+    delete = letter("Subject: DELETE MY DATA", body="Please send me all that you keep about me.")
+    assert outcome(delete, again) == Serve(Request.DELETE)
+    assert outcome(letter(body="Please send me all that you keep about me."), again) == Answer()
+
+
 @pytest.mark.parametrize(
     "subject", ["Can you delete my data?", "Mon employeur doit-il supprimer mes données", "data"]
 )
@@ -188,6 +216,22 @@ def test_the_scanners_have_their_word() -> None:
     # Who is trusted by name may send what a spam filter dislikes, but no virus.
     assert outcome(letter(), replace(PROVEN, spam=Scan.FOUND), ANNE_ONLY) == Answer()
     assert outcome(letter(), replace(PROVEN, virus=Scan.FOUND), ANNE_ONLY) == Ignore(Reason.INFECTED)
+
+
+def test_nobody_is_waited_for_without_an_end() -> None:
+    patience = RULES.give_up_after
+    almost, long = (replace(FACTS, waited=each) for each in (patience - timedelta(minutes=1), patience))
+    for rules, field, value, reason, end in (
+        (RULES, "virus", Scan.AWAY, Reason.VIRUS_SCANNER_AWAY, Bury(Reason.VIRUS_SCANNER_AWAY)),
+        (RULES, "spam", Scan.AWAY, Reason.SPAM_SCANNER_AWAY, Bury(Reason.SPAM_SCANNER_AWAY)),
+        (ANNE_ONLY, "dns_away", True, Reason.DNS_AWAY, Ignore(Reason.NOT_AUTHENTICATED)),
+    ):
+        more: dict[str, Any] = {field: value}
+        assert outcome(letter(), replace(almost, **more), rules) == Hold(reason, NOW + RULES.look_again)
+        assert outcome(letter(), replace(long, **more), rules) == end
+    asked = letter("Subject: EXPORT MY DATA", body="")
+    assert isinstance(outcome(asked, replace(almost, dns_away=True)), Hold)
+    assert outcome(asked, replace(long, dns_away=True)) == Answer(Note.NOT_PROVEN)
 
 
 def test_who_comes_too_often_waits_and_is_told_once_a_day() -> None:
@@ -315,6 +359,7 @@ def test_what_is_too_large_is_told_so_but_never_to_a_loop() -> None:
 facts = st.builds(
     Facts,
     now=st.just(NOW),
+    waited=st.sampled_from([timedelta(), timedelta(days=3)]),
     verdict=st.sampled_from(Verdict),
     dns_away=st.booleans(),
     breaks_policy=st.booleans(),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from email.message import EmailMessage
 
-from mail_core import scripted_core
+import pytest
+from mail_core import Failure, scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, question, reply
 
@@ -43,6 +44,48 @@ async def test_a_responder_without_headers_is_answered_twice_at_most(post_office
         await running.arrived(6)
         await running.settled()
     assert len(post_office.inbox(anne)) <= 2
+
+
+@pytest.mark.parametrize("refers", [True, False])
+async def test_a_responder_falls_silent_on_what_somebody_asked_about_themselves(
+    post_office: PostOffice, refers: bool
+) -> None:
+    """It answers under our subject, which was a request."""
+    anne = somebody()
+    away = "Je suis en congé jusqu'au 5 janvier et vous répondrai à mon retour."
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address, "Merci.", Subject="EXPORT MY DATA"), anne)
+        (first,) = await post_office.answers(anne)
+        for number in range(2, 6):
+            text = away.replace("5", str(number))
+            subject = {"Subject": f"Re: {first['Subject']}"}
+            again = (
+                reply(first, anne, text) if refers else question(anne, post_office.address, text, **subject)
+            )
+            post_office.send(again, anne)
+            await running.arrived(number)
+            await running.settled()
+    mails = post_office.inbox(anne)
+    assert len(mails) <= 2
+    assert [len(list(mail.iter_attachments())) for mail in mails][1:] in ([], [0])
+
+
+async def test_a_responder_falls_silent_on_apologies(post_office: PostOffice) -> None:
+    anne = somebody()
+    away = "Je suis en congé jusqu'au 5 janvier et vous répondrai à mon retour."
+
+    def script(_: dict[str, str]) -> Failure:
+        return Failure(400, "content_filtered")
+
+    async with scripted_core(script) as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address), anne)
+        (first,) = await post_office.answers(anne)
+        for number in range(2, 6):
+            post_office.send(_absent(first, anne, away.replace("5", str(number))), anne)
+            await running.arrived(number)
+            await running.settled()
+    assert len(post_office.inbox(anne)) == 2
+    assert len(core.asked) == 2
 
 
 def _absent(to: EmailMessage, sender: str, text: str) -> EmailMessage:

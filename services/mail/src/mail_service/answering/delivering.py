@@ -30,7 +30,7 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Undeliverable:
-    """The server will never take it."""
+    """The server will never take it, or has put it off for too long."""
 
     reason: str
 
@@ -43,6 +43,8 @@ class Deliverer:
         mailboxes: by the names of folders.
         drafts: the mailbox of an account whose special folders are used.
         forget: deletes everything of a person, lanes included.
+        give_up_after: what the other side puts off for longer than this is not delivered; it counts from
+            when the answer was written, or put back by an operator.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Deliverer:
         *,
         forget: Callable[[str], Awaitable[None]],
         clock: Callable[[], datetime],
+        give_up_after: timedelta = timedelta(hours=48),
     ) -> None:
         self._outlets = outlets
         self._mailboxes = mailboxes
@@ -63,6 +66,7 @@ class Deliverer:
         self._ways = ways
         self._forget = forget
         self._clock = clock
+        self._give_up_after = give_up_after
         self._outbox = Outbox()
 
     async def deliver(self, lane: HeldLane, entry: Entry) -> Outcome | Later | Undeliverable:
@@ -119,7 +123,7 @@ class Deliverer:
         try:
             await self._outbox.send(lane, part, outlet, mail, self._ways.noting(entry.id, Step.SENT))
         except NotSent as error:
-            return Later(after(self._clock() - entry.received_at), _coded("not sent", error.code))
+            return await self._later(entry, _coded("not sent", error.code))
         except Refused as error:
             # It stays as it is: put back by an operator, it goes out under the same Message-ID.
             return Undeliverable(_coded("refused by the mail server", error.code))
@@ -128,6 +132,13 @@ class Deliverer:
                 return await self._leave_open(lane, entry, part)
             return Later(RESEND_SECONDS, "nobody knows whether it was taken")
         return "sent"
+
+    async def _later(self, entry: Entry, reason: str) -> Later | Undeliverable:
+        """RFC 5321, 4.5.4.1: a sender gives up at last."""
+        way = await self._ways.of(entry.id)
+        begun = [passed.at for passed in way if passed.step in {Step.WRITTEN, Step.REQUEUED}]
+        age = self._clock() - max([entry.received_at, *begun])
+        return Undeliverable(reason) if age >= self._give_up_after else Later(after(age), reason)
 
     async def _leave_open(self, lane: HeldLane, entry: Entry, part: Part) -> Outcome:
         await lane.unknown(part, also=self._ways.noting(entry.id, Step.UNKNOWN))
@@ -158,7 +169,7 @@ class Deliverer:
             return Undeliverable("the mailbox takes no draft")
         except MailboxError as error:
             await lane.unsent(part)
-            return Later(after(self._clock() - entry.received_at), type(error).__name__)
+            return await self._later(entry, type(error).__name__)
         await lane.sent(part, also=self._ways.noting(entry.id, Step.DRAFTED))
         return "drafted"
 

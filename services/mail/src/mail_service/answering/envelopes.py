@@ -43,6 +43,8 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     in_reply_to: str | None
     references: tuple[str, ...]
     values: dict[str, str] = {}
+    instead_of: int | None = None
+    """The entry whose mail gets no other answer than this."""
 
 
 class Sending(msgspec.Struct, frozen=True, tag="send"):

@@ -16,7 +16,7 @@ from mail_service.answering.delivering import Deliverer, Undeliverable
 from mail_service.answering.envelopes import CameIn, Envelopes, Forgetting, Notice
 from mail_service.answering.judging import Judge, Judgement
 from mail_service.answering.notices import Notices
-from mail_service.answering.patience import Later
+from mail_service.answering.patience import Later, after
 from mail_service.answering.replying import Reply
 from mail_service.answering.words_of_decisions import told
 from mail_service.composing.guard import GuardFailed
@@ -25,7 +25,7 @@ from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Request,
 from mail_service.letters import Letter
 from mail_service.reading import read
 from mail_service.storage.allowances import Allowances
-from mail_service.storage.correspondence import Correspondence
+from mail_service.storage.correspondence import Before, Correspondence
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Step, Ways
 from servicekit.journal.lane import HeldLane, LaneLost
@@ -129,8 +129,7 @@ class Handler:
         returns."""
         try:
             if isinstance(incoming, Notice):
-                outgoing = self._tools.answerer.replier.notify(entry, incoming)
-                await lane.answer(entry, [self._tools.envelopes.close_part(one) for one in outgoing])
+                await self._notify(lane, entry, incoming)
                 return None
             letter = await asyncio.to_thread(read, incoming.raw)
             return await self._consider(lane, entry, incoming, replace(letter, size=incoming.size))
@@ -142,11 +141,11 @@ class Handler:
     async def _consider(
         self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter
     ) -> Later | bool | None:
-        person = self._person(letter)
         if entry.received_at - came.arrived_at > self._oldest:
             return await self._ignore(lane, entry, TOO_OLD)
-        if await self._tools.correspondence.came_before(entry.id, letter.message_id, person):
-            return await self._ignore(lane, entry, SEEN_BEFORE)
+        settled = await self._came_before(lane, entry, letter)
+        if settled is not None:
+            return settled
         judgement = await self._tools.judge.judge(entry, came, letter)
         outcome = judgement.outcome
         match outcome:
@@ -164,17 +163,26 @@ class Handler:
             case _:
                 assert_never(outcome)
 
+    async def _came_before(self, lane: HeldLane, entry: Entry, letter: Letter) -> Later | bool | None:
+        """What an earlier copy means for a mail; None: nothing."""
+        person = self._person(letter)
+        before = await self._tools.correspondence.came_before(entry.id, letter.message_id, person)
+        if before is Before.ANSWERED:
+            return await self._ignore(lane, entry, SEEN_BEFORE)
+        if before is Before.PENDING:
+            # Nobody knows yet whether that one will be answered.
+            return Later(after(self._clock() - entry.received_at), "another copy of it is looked at")
+        return None
+
     async def _reply(
         self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter, judgement: Judgement
     ) -> Later | bool | None:
         tools, person = self._tools, self._person(letter)
-        if isinstance(judgement.outcome, Answer):
-            shared = tools.answerer.is_shared(letter)
-            until = await tools.allowances.ask(entry.id, person, shared=shared)
-            if until is not None:
-                await tools.notices.waits(came, letter)
-                wait = max(1.0, (until - self._clock()).total_seconds())
-                return Later(wait, "held: hourly_limit")
+        until = await tools.allowances.ask(entry.id, person, shared=tools.answerer.is_shared(letter))
+        if until is not None:
+            await tools.notices.waits(came, letter)
+            wait = max(1.0, (until - self._clock()).total_seconds())
+            return Later(wait, "held: hourly_limit")
         found = await tools.answerer.answer(entry, came, letter, judgement)
         if isinstance(found, Later):
             return found
@@ -195,11 +203,21 @@ class Handler:
             outgoing = [*outgoing[:1], Forgetting(person)]
 
         async def remember(connection: AsyncConnection) -> None:
-            if isinstance(outcome, Answer):
+            if outcome != Serve(Request.DELETE):
                 await self._tools.correspondence.answered(connection, entry.id, reply.written)
             await self._tools.ways.add_within(connection, entry.id, Step.WRITTEN, reply.by)
 
         contents = [self._tools.envelopes.close_part(one) for one in outgoing]
+        await lane.answer(entry, contents, also=remember)
+
+    async def _notify(self, lane: HeldLane, entry: Entry, notice: Notice) -> None:
+        reply = self._tools.answerer.replier.notify(entry, notice)
+
+        async def remember(connection: AsyncConnection) -> None:
+            if notice.instead_of is not None:
+                await self._tools.correspondence.apologised(connection, notice.instead_of, reply.written)
+
+        contents = [self._tools.envelopes.close_part(one) for one in reply.outgoing]
         await lane.answer(entry, contents, also=remember)
 
     async def _deliver(self, lane: HeldLane, entry: Entry) -> bool:

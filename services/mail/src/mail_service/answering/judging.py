@@ -111,6 +111,7 @@ class Judge:
         shared = is_shared(letter, self._rules.own_addresses)
         return Facts(
             now=now,
+            waited=now - entry.received_at,
             verdict=proof.verdict,
             dns_away=proof.dns_away,
             breaks_policy=proof.breaks_policy,

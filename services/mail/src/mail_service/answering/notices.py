@@ -41,13 +41,16 @@ class Notices:
         if letter.sender is not None:
             about = self._names.person(letter.sender.address)
             key = self._names.notice(about, f"{Phrase.WAITS} {self._clock():%Y-%m-%d}")
-            await self._tell(key, came, letter, Phrase.WAITS)
+            await self._tell(key, came, letter, Phrase.WAITS, None)
 
     async def apologise(self, entry: Entry, came: CameIn, letter: Letter) -> None:
         """Tell the sender that there will be no answer."""
-        await self._tell(self._names.notice(entry.key, Phrase.APOLOGY), came, letter, Phrase.APOLOGY)
+        key = self._names.notice(entry.key, Phrase.APOLOGY)
+        await self._tell(key, came, letter, Phrase.APOLOGY, entry.id)
 
-    async def _tell(self, key: str, came: CameIn, letter: Letter, which: Phrase) -> None:
+    async def _tell(
+        self, key: str, came: CameIn, letter: Letter, which: Phrase, instead_of: int | None
+    ) -> None:
         if letter.sender is None:
             return
         notice = Notice(
@@ -59,6 +62,7 @@ class Notices:
             subject=letter.subject,
             in_reply_to=own_id(letter),
             references=references_for(letter),
+            instead_of=instead_of,
         )
         if await self._journal.receive(
             key, lanes.notices(came.thread), self._envelopes.close_incoming(notice)

@@ -106,18 +106,9 @@ class Replier:
         sending = Sending(account.address, mail.sender, mail.recipient, mail.content, self._drafts)
         marking = Marking(came.folder, came.uid_validity, came.uid)
         rest: tuple[Outgoing, ...] = () if self._drafts else (Copying(account.address),)
-        written = Written(
-            envelope.message_id,
-            recipient.address,
-            self._brand_name,
-            subject,
-            said.text,
-            references,
-            envelope.date,
-        )
-        return Reply((sending, *rest, marking), written, said.by)
+        return Reply((sending, *rest, marking), self._written(envelope, said.text), said.by)
 
-    def notify(self, entry: Entry, notice: Notice) -> tuple[Outgoing, ...]:
+    def notify(self, entry: Entry, notice: Notice) -> Reply:
         """A word of our own, where no mail is answered. Raises as :meth:`reply`."""
         account, recipient = self._accounts[notice.account], Address(notice.address, notice.name)
         subject = reply_subject(notice.subject, no_subject(notice.language))
@@ -129,15 +120,28 @@ class Replier:
             in_reply_to=notice.in_reply_to,
             references=notice.references,
         )
+        text = phrase(notice.which, notice.language, **notice.values)
         content = Content(
-            ai_response=phrase(notice.which, notice.language, **notice.values),
+            ai_response=text,
             language=notice.language,
             subject=subject,
             sender_name=notice.name,
             response_date=envelope.date,
         )
         mail = self._composer.compose(envelope, self._letterhead.write(content))
-        return (Sending(account.address, mail.sender, mail.recipient, mail.content, self._drafts),)
+        sending = Sending(account.address, mail.sender, mail.recipient, mail.content, self._drafts)
+        return Reply((sending,), self._written(envelope, text), OURS)
+
+    def _written(self, envelope: Envelope, text: str) -> Written:
+        return Written(
+            envelope.message_id,
+            envelope.recipient.address,
+            self._brand_name,
+            envelope.subject,
+            text,
+            tuple(envelope.references),
+            envelope.date,
+        )
 
     def _envelope(
         self,

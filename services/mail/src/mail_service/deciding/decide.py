@@ -19,7 +19,9 @@ from mail_service.deciding.decisions import (
     Step,
 )
 from mail_service.deciding.facts import Facts, Rules, Scan
+from mail_service.deciding.likeness import says_little
 from mail_service.deciding.requests import request_in
+from mail_service.deciding.subjects import without_prefix
 from mail_service.letters import Letter, Remark, Verdict
 
 Rule = Callable[[Letter, Facts, Rules], Outcome | None]
@@ -133,14 +135,14 @@ def _unless_proven(facts: Facts, rules: Rules, reason: Reason) -> Outcome | None
     """A name in ``From`` is only a claim."""
     if facts.verdict is Verdict.ALIGNED:
         return None
-    if facts.dns_away and facts.verdict is Verdict.UNKNOWN:
+    if facts.dns_away and facts.verdict is Verdict.UNKNOWN and not _is_enough(facts, rules):
         return Hold(Reason.DNS_AWAY, facts.now + rules.look_again)
     return Ignore(reason)
 
 
 def _virus(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
     if facts.virus is Scan.AWAY:
-        return Hold(Reason.VIRUS_SCANNER_AWAY, facts.now + rules.look_again)
+        return _until_scanned(Reason.VIRUS_SCANNER_AWAY, facts, rules)
     return Ignore(Reason.INFECTED) if facts.virus is Scan.FOUND else None
 
 
@@ -149,10 +151,20 @@ def _spam(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
     if facts.verdict is Verdict.ALIGNED and senders.is_named(letter.sender, rules.allowed):
         return None
     if facts.spam is Scan.AWAY:
-        return Hold(Reason.SPAM_SCANNER_AWAY, facts.now + rules.look_again)
+        return _until_scanned(Reason.SPAM_SCANNER_AWAY, facts, rules)
     if facts.spam is Scan.OFF:
         return Ignore(Reason.SPAM) if spam.score(letter, facts) >= rules.spam_score else None
     return Ignore(Reason.SPAM) if facts.spam is Scan.FOUND else None
+
+
+def _until_scanned(reason: Reason, facts: Facts, rules: Rules) -> Outcome:
+    """A scanner may be away, or refuse this one mail each time."""
+    return Bury(reason) if _is_enough(facts, rules) else Hold(reason, facts.now + rules.look_again)
+
+
+def _is_enough(facts: Facts, rules: Rules) -> bool:
+    """Whether it has waited for others as long as anything does."""
+    return facts.waited >= rules.give_up_after
 
 
 def _limits(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
@@ -163,13 +175,20 @@ def _limits(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
 
 def _own_data(letter: Letter, facts: Facts, rules: Rules) -> Outcome | None:
     request = request_in(letter.subject)
-    if request is None:
+    if request is None or _is_reaction(letter, facts):
         return None
     if facts.verdict is Verdict.ALIGNED and facts.head_proven:
         return Serve(request)
-    if facts.dns_away:
+    if facts.dns_away and not _is_enough(facts, rules):
         return Hold(Reason.DNS_AWAY, facts.now + rules.look_again)
     return Answer(Note.NOT_PROVEN)
+
+
+def _is_reaction(letter: Letter, facts: Facts) -> bool:
+    """Whoever answers us, a responder without any header as well, does it under our subject: then the
+    subject asks for nothing."""
+    is_answer = without_prefix(letter.subject) != letter.subject.strip()
+    return is_answer and (facts.answers_ours or not says_little(letter))
 
 
 def _content(letter: Letter, facts: Facts, rules: Rules) -> Outcome:
@@ -200,7 +219,7 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("allowed", _allowed),
     ("virus", _virus),
     ("spam", _spam),
-    ("own_data", _own_data),
     ("limits", _limits),
+    ("own_data", _own_data),
     ("content", _content),
 )

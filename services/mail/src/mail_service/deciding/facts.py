@@ -29,6 +29,8 @@ class Facts:
 
     now: datetime
     """Aware."""
+    waited: timedelta = timedelta()
+    """Since it was taken in."""
     verdict: Verdict = Verdict.UNKNOWN
     """Of ``verifying``."""
     dns_away: bool = False
@@ -46,7 +48,8 @@ class Facts:
     answers_ours: bool = False
     """``In-Reply-To`` or ``References`` names a Message-ID that we gave."""
     earlier: tuple[str, ...] = ()
-    """The ``likeness.essence`` of each mail of this sender that was answered within a day."""
+    """The ``likeness.essence`` of each mail of this sender that was answered within a day, if only by an
+    apology."""
     answers_in_thread: int = 0
     """Of ours, within a day."""
     mails_of_sender: int = 0
@@ -83,5 +86,7 @@ class Rules:
     """Within a day."""
     look_again: timedelta = timedelta(minutes=1)
     """For what waits for a scanner or a name server."""
+    give_up_after: timedelta = timedelta(hours=48)
+    """So long it waits for them."""
     spam_score: float = 4.0
     """From which on the rules of our own call it spam."""

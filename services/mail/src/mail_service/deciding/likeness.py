@@ -6,6 +6,8 @@ import hashlib
 import re
 from collections.abc import Iterable
 
+from mail_service.deciding.requests import request_in
+from mail_service.deciding.subjects import without_prefix
 from mail_service.letters import Letter
 
 LONGEST = 4_000
@@ -17,9 +19,6 @@ ALIKE = 0.8
 """Share of the words that two texts must have in common."""
 
 _WORD = re.compile(r"[^\W\d_]+")
-_PREFIX = re.compile(
-    r"^(?:\s{0,3}(?:re|ré|rép|fwd?|tr|aw|sv|antw)\s{0,2}(?:\[\d{1,3}\])?\s{0,2}:)+\s{0,3}", re.IGNORECASE
-)
 _DATES = frozenset(
     {"lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche", "janvier", "février", "mars"}
     | {"avril", "mai", "juin", "juillet", "août", "septembre", "octobre", "novembre", "décembre", "monday"}
@@ -28,21 +27,25 @@ _DATES = frozenset(
 )
 
 
-def without_prefix(subject: str) -> str:
-    """The subject without *Re:*, *TR:* and their like."""
-    return _PREFIX.sub("", subject).strip()
-
-
 def essence(letter: Letter) -> str:
     """What is said, without what an automaton changes from time to time: numbers, dates, case, punctuation.
 
-    Files belong to it, and so does the subject of a mail that says next to nothing else.
+    Files belong to it, and so does the subject of a mail that says next to nothing else. What is said to ask
+    about one's data is like nothing that is said otherwise: it may be asked twice in the same words, once to
+    have them and once to have them deleted.
     """
     words = _words(letter.text)
     if len(words) < FEW_WORDS:
         words = [*_words(without_prefix(letter.subject)), *words]
+    if (request := request_in(letter.subject)) is not None:
+        words = [f"{request.value}:{word}" for word in words]
     files = sorted(hashlib.sha256(file.content).hexdigest()[:16] for file in letter.attachments)
     return " ".join([*words, *files])
+
+
+def says_little(letter: Letter) -> bool:
+    """Whether there is next to nothing in it but its subject."""
+    return len(_words(letter.text)) < FEW_WORDS
 
 
 def is_repetition(letter: Letter, earlier: Iterable[str]) -> bool:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from mail_service.deciding.decisions import Request
-from mail_service.deciding.likeness import without_prefix
+from mail_service.deciding.subjects import without_prefix
 
 _WORDS = {
     "export my data": Request.EXPORT,

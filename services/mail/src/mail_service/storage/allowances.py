@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, insert, select, text, true
+from sqlalchemy import ColumnElement, delete, func, insert, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.tables import allowances
@@ -42,10 +42,7 @@ class Allowances:
             None: it may be answered. Otherwise when to ask again.
         """
         async with self._database.writing() as connection:
-            if self._database.dialect == "postgresql":
-                await connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER}
-                )
+            await self._one_after_the_other(connection)
             if await self._is_allowed(connection, entry_id):
                 return None
             wait = await self._wait(connection, person, shared=shared)
@@ -68,14 +65,29 @@ class Allowances:
             return list((await connection.execute(statement)).scalars())
 
     async def forget(self, person: str) -> None:
-        """Delete the counts of somebody."""
+        """Delete the counts of somebody. What they were answered still counts for the limit of all, as
+        nobody's."""
+        theirs = delete(allowances).where(allowances.c.person == person).returning(allowances.c.at)
         async with self._database.writing() as connection:
-            await connection.execute(delete(allowances).where(allowances.c.person == person))
+            await self._one_after_the_other(connection)
+            moments = (await connection.execute(theirs)).scalars().all()
+            # Below all numbers of entries: one that is forgotten may be given to another mail.
+            lowest = (await connection.execute(select(func.min(allowances.c.entry_id)))).scalar_one() or 0
+            rows = [
+                {"entry_id": min(lowest, 0) - number, "person": "", "shared": False, "at": at}
+                for number, at in enumerate(moments, 1)
+            ]
+            if rows:
+                await connection.execute(insert(allowances), rows)
 
     async def clean(self) -> None:
         """Delete what no longer counts."""
         async with self._database.writing() as connection:
             await connection.execute(delete(allowances).where(allowances.c.at < self._clock() - 2 * WINDOW))
+
+    async def _one_after_the_other(self, connection: AsyncConnection) -> None:
+        if self._database.dialect == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
 
     @staticmethod
     async def _is_allowed(connection: AsyncConnection, entry_id: int) -> bool:

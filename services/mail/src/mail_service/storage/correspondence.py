@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, delete, insert, select, update
+from sqlalchemy import RowMapping, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.names import Names
@@ -51,6 +52,14 @@ class Whose:
     persons: frozenset[str]
 
 
+class Before(StrEnum):
+    """What became of a copy that came first."""
+
+    ANSWERED = "answered"
+    PENDING = "pending"
+    """Nothing yet."""
+
+
 class Correspondence:
     """Raises ``StorageUnavailable`` while the database is away, and ``Unreadable`` where SECRET_KEY is not
     the one with which a letter was sealed."""
@@ -84,6 +93,13 @@ class Correspondence:
         row = self._row(entry_id, thread, written, person=self._names.person(written.address))
         await connection.execute(insert(letters).values(row | {"outgoing": False, "shown": False}))
 
+    async def completed(self, entry_id: int, thread: str, written: Written) -> None:
+        """Keep a letter in the place of its head, which is all that was to be had of it when it came in."""
+        row = self._row(entry_id, thread, written, person=self._names.person(written.address))
+        here = (letters.c.entry_id == entry_id) & ~letters.c.outgoing
+        async with self._database.writing() as connection:
+            await connection.execute(update(letters).where(here).values(row))
+
     async def answered(self, connection: AsyncConnection, entry_id: int, written: Written) -> None:
         """Keep the answer to a letter, and show both to the model from now on. Doing it again changes nothing
         but the answer."""
@@ -96,6 +112,15 @@ class Correspondence:
         await connection.execute(delete(letters).where(letters.c.entry_id == entry_id, letters.c.outgoing))
         row = self._row(entry_id, asked["thread"], written, person=asked["person"])
         await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": True}))
+
+    async def apologised(self, connection: AsyncConnection, entry_id: int, written: Written) -> None:
+        """Keep what a sender was told in the place of an answer; the model is not shown it."""
+        of_entry = select(letters.c.thread, letters.c.person).where(letters.c.entry_id == entry_id)
+        found = (await connection.execute(of_entry)).all()
+        # Nothing: it was forgotten. Two: an operator has put it back, and it is answered.
+        if len(found) == 1:
+            row = self._row(entry_id, found[0].thread, written, person=found[0].person)
+            await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": False}))
 
     async def before(self, entry_id: int, thread: str, person: str, limit: int) -> list[Filed]:
         """What was written in a thread with somebody before an entry and is shown, oldest first."""
@@ -122,16 +147,20 @@ class Correspondence:
         )
         return await self._filed(statement)
 
-    async def came_before(self, entry_id: int, message_id: str, person: str) -> bool:
-        """Whether somebody's letter came in before under the same Message-ID: to another of our addresses."""
-        statement = select(letters.c.id).where(
-            letters.c.message_name == self._names.message(message_id),
-            letters.c.person == person,
-            ~letters.c.outgoing,
-            letters.c.entry_id < entry_id,
-        )
+    async def came_before(self, entry_id: int, message_id: str, person: str) -> Before | None:
+        """What became of somebody's letter that came in before under the same Message-ID: to another of our
+        addresses. None: there is none, or none that is answered: a forger's copy may have come first."""
+        answers, entries = letters.alias("answers"), journal.entries.c
+        is_answered = exists().where(answers.c.entry_id == letters.c.entry_id, answers.c.outgoing)
+        is_pending = exists().where(entries.id == letters.c.entry_id, entries.closed_at.is_(None))
+        same = letters.c.message_name == self._names.message(message_id)
+        earlier = same & (letters.c.person == person) & ~letters.c.outgoing & (letters.c.entry_id < entry_id)
+        statement = select(is_answered, is_pending).select_from(letters).where(earlier)
         async with self._database.reading() as connection:
-            return (await connection.execute(statement.limit(1))).first() is not None
+            copies = (await connection.execute(statement)).all()
+        if any(answered for answered, _ in copies):
+            return Before.ANSWERED
+        return Before.PENDING if any(pending for _, pending in copies) else None
 
     async def of_entry(self, entry_id: int) -> list[Filed]:
         """A letter, and the answer to it, if there is one."""
