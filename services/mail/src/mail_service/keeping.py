@@ -7,11 +7,9 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from mail_service import lanes
-from mail_service.answering.envelopes import CameIn, Envelopes, Notice
-from mail_service.reading import read
 from mail_service.reading.addresses import normal
 from mail_service.storage.allowances import Allowances
 from mail_service.storage.correspondence import Correspondence, Filed
@@ -19,7 +17,6 @@ from mail_service.storage.names import Names
 from mail_service.storage.ways import Ways
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import Database
-from servicekit.storage.sealing import Unreadable
 
 PAGE = 200
 """Threads that are forgotten with one statement: a database takes only so many names at once."""
@@ -33,6 +30,16 @@ class Cleaned:
     entries: int
 
 
+class Payloads(Protocol):
+    """Says what is in the payloads of entries."""
+
+    def of_mail(self, payload: bytes) -> dict[str, Any]:
+        """What stood in a mail and is kept nowhere else; nothing: it cannot be read."""
+
+    def of_notice(self, payload: bytes) -> dict[str, Any]:
+        """What somebody was told apart from answers; nothing: it cannot be read."""
+
+
 class Keeper:
     """Raises ``StorageUnavailable`` while the database is away."""
 
@@ -44,7 +51,7 @@ class Keeper:
         ways: Ways,
         ledger: Ledger,
         names: Names,
-        envelopes: Envelopes,
+        payloads: Payloads,
     ) -> None:
         self._database = database
         self._correspondence = correspondence
@@ -52,7 +59,7 @@ class Keeper:
         self._ways = ways
         self._ledger = ledger
         self._names = names
-        self._envelopes = envelopes
+        self._payloads = payloads
 
     async def export(self, address: str) -> bytes:
         """All that is kept of an address, as JSON; of files, what they were called."""
@@ -100,42 +107,16 @@ class Keeper:
         """As letters name people: by the address as it is written in a header."""
         return self._names.person(normal(address) or address)
 
-    async def _came(self, entry_id: int) -> CameIn | Notice | None:
-        """None: it is gone, or SECRET_KEY has changed since."""
-        entry = await self._ledger.find(entry_id)
-        try:
-            return None if entry is None else self._envelopes.open_incoming(entry.payload)
-        except Unreadable:
-            return None
-
     async def _notices(self, person: str) -> AsyncIterator[dict[str, Any]]:
-        """What they were told apart from answers."""
         for thread in await self._correspondence.threads_of(person):
-            for entry in await self._ledger.history([lanes.notices(thread)]):
-                notice = await self._came(entry.id)
-                if isinstance(notice, Notice):
-                    yield {
-                        "at": entry.received_at.isoformat(),
-                        "about": notice.which.value,
-                        "address": notice.address,
-                        "name": notice.name,
-                        "subject": notice.subject,
-                    }
+            for number, at in await self._ways.received(lanes.notices(thread)):
+                entry = await self._ledger.find(number)
+                if entry is not None:
+                    yield {"at": at.isoformat(), **self._payloads.of_notice(entry.payload)}
 
     async def _more_of(self, entry_id: int) -> dict[str, Any]:
-        """What stood in a mail, and is only kept in the mail itself."""
-        came = await self._came(entry_id)
-        if not isinstance(came, CameIn):
-            return {}
-        letter = await asyncio.to_thread(read, came.raw)
-        return {
-            "quoted": letter.quoted,
-            "signature": letter.signature,
-            "files": [
-                {"name": file.name, "type": file.content_type, "bytes": len(file.content)}
-                for file in letter.attachments
-            ],
-        }
+        entry = await self._ledger.find(entry_id)
+        return await asyncio.to_thread(self._payloads.of_mail, entry.payload) if entry is not None else {}
 
     async def _mail(self, one: Filed) -> dict[str, Any]:
         way = [] if one.outgoing else await self._ways.of(one.entry_id)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mail_service.answering.envelopes import Envelopes
+from mail_service.answering.exporting import SealedPayloads
 from mail_service.config import Settings
 from mail_service.keeping import Keeper
 from mail_service.pausing import PausableJournal
@@ -98,7 +99,9 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             switches=switches,
             names=names,
             ways=ways,
-            keeper=Keeper(database, correspondence, allowances, ways, ledger, names, envelopes),
+            keeper=Keeper(
+                database, correspondence, allowances, ways, ledger, names, SealedPayloads(envelopes)
+            ),
         )
     finally:
         await database.close()

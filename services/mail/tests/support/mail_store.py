@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mail_service.answering.envelopes import Envelopes
+from mail_service.answering.exporting import SealedPayloads
 from mail_service.keeping import Keeper
 from mail_service.storage.allowances import Allowances, HourlyLimits
 from mail_service.storage.correspondence import Correspondence, Written
@@ -60,7 +61,13 @@ class Store:
     @property
     def keeper(self) -> Keeper:
         return Keeper(
-            self.database, self.letters, self.allowances, self.ways, self.ledger, self.names, self.envelopes
+            self.database,
+            self.letters,
+            self.allowances,
+            self.ways,
+            self.ledger,
+            self.names,
+            SealedPayloads(self.envelopes),
         )
 
     async def letter(
