@@ -262,3 +262,16 @@ async def test_folders_other_than_the_inbox_are_watched(dovecot: Dovecot, make_m
     async with watched(make_mailbox(address, "Droit du travail"), desk):
         await desk.has(1)
     assert desk.subjects == ["moved"]
+
+
+async def test_a_mail_is_fetched_once_more_where_it_lay(dovecot: Dovecot, make_mailbox: MakeMailbox) -> None:
+    address, desk = somebody(), Desk()
+    dovecot.deliver(address, mail("one"), mail("large", "x\r\n" * MAX_BYTES))
+    mailbox = make_mailbox(address)
+    async with watched(mailbox, desk):
+        await desk.has(2)
+        one, large = desk.taken
+        assert await mailbox.fetch(one.cursor) == one.content
+        assert await mailbox.fetch(large.cursor) is None
+        assert await mailbox.fetch(Cursor(one.cursor.uid_validity, 99)) is None
+        assert await mailbox.fetch(Cursor(one.cursor.uid_validity + 1, one.cursor.uid)) is None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from certificates import Certificates
@@ -12,10 +13,18 @@ from fault_proxy import CONNECT, Act, Fault, ImapProxy, Script
 from mail_servers import PASSWORD, Dovecot, somebody
 from receiving import Desk, mail, watched
 
-from mail_service.mailbox import walking
+from mail_service.mailbox import fetching
+from mail_service.mailbox.answers import Listed
 from mail_service.mailbox.imap import ImapMailbox, Timing
-from mail_service.mailbox.port import Box, MailboxRefused, MailboxUnavailable, SignInRefused, Unread
-from mail_service.mailbox.wire import ImapServer
+from mail_service.mailbox.port import (
+    Box,
+    MailboxError,
+    MailboxRefused,
+    MailboxUnavailable,
+    SignInRefused,
+    Unread,
+)
+from mail_service.mailbox.wire import Connection, ImapServer
 from mail_service.signing_in import Password
 
 QUICK = Timing(answer=0.5, idle=60.0, check=0.05, first_pause=0.01, longest_pause=0.05, refused_pause=0.1)
@@ -138,7 +147,8 @@ async def test_a_mail_that_cannot_be_had_keeps_nobody_else_waiting_for_ever(
     await asyncio.to_thread(dovecot.deliver, address, mail("broken"), mail("fine"))
     # The first FETCH lists; the second asks for the first mail.
     broken = Fault("FETCH", Act.REPLY, "NO [SERVERBUG] Cannot read it", skip=1)
-    proxy.plan(*[broken] * walking.TRIES)
+    # At last, the second mail is asked for in between.
+    proxy.plan(*[broken] * fetching.TRIES, replace(broken, skip=2))
     async with watched(make_mailbox(address), desk):
         await desk.has(2)
     head, fine = desk.taken
@@ -146,6 +156,37 @@ async def test_a_mail_that_cannot_be_had_keeps_nobody_else_waiting_for_ever(
     assert b"Subject: broken" in head.content
     assert b"Hello" not in head.content
     assert fine.unread is None
+
+
+async def test_a_server_that_hands_over_nothing_for_long_is_waited_for(
+    dovecot: Dovecot, proxy: ImapProxy, make_mailbox: MakeMailbox
+) -> None:
+    address, desk = somebody(), Desk()
+    await asyncio.to_thread(dovecot.deliver, address, mail("one"), mail("two"))
+    busy = Fault("FETCH", Act.REPLY, "NO [SERVERBUG] The disk is gone", skip=1)
+    proxy.plan(*[busy] * (2 * fetching.TRIES))
+    async with watched(make_mailbox(address), desk):
+        await desk.has(2)
+    assert [arrival.unread for arrival in desk.taken] == [None, None]
+
+
+@pytest.mark.parametrize("how", [MailboxRefused, MailboxUnavailable])
+async def test_a_mail_of_which_the_server_cannot_speak_keeps_nobody_else_waiting(
+    dovecot: Dovecot, make_mailbox: MakeMailbox, monkeypatch: pytest.MonkeyPatch, how: type[MailboxError]
+) -> None:
+    address, desk, listed = somebody(), Desk(), Connection.listed
+    await asyncio.to_thread(dovecot.deliver, address, mail("one"), mail("broken"), mail("three"))
+
+    async def cannot_speak_of_two(connection: Connection, uids: Sequence[int]) -> list[Listed]:
+        if 2 in uids:
+            raise how("it cannot be listed")
+        return await listed(connection, uids)
+
+    # The proxy cannot tell one listing from another.
+    monkeypatch.setattr(Connection, "listed", cannot_speak_of_two)
+    async with watched(make_mailbox(address), desk):
+        await desk.has(3)
+    assert desk.subjects == ["one", "broken", "three"]
 
 
 async def test_a_slow_server_is_heard_to_the_end(
@@ -199,5 +240,21 @@ async def test_how_it_failed_is_told(
     proxy.plan(fault)
     with pytest.raises(expected):
         await mailbox.ping()
+    # For so long it is not asked again where it did not let us in.
+    await asyncio.sleep(QUICK.refused_pause)
     assert await mailbox.ping() > 0
+    await mailbox.close()
+
+
+async def test_a_server_that_does_not_take_our_password_is_not_asked_again_and_again(
+    proxy: ImapProxy, make_mailbox: MakeMailbox
+) -> None:
+    mailbox = make_mailbox(somebody(), Timing(answer=0.5, refused_pause=600.0))
+    proxy.plan(Fault("LOGIN", Act.REPLY, "NO [AUTHENTICATIONFAILED] No"))
+    for _ in range(3):
+        with pytest.raises(SignInRefused):
+            await mailbox.ping()
+    with pytest.raises(SignInRefused):
+        await mailbox.keep(Box.SENT, mail("answer"))
+    assert proxy.connections == 1
     await mailbox.close()

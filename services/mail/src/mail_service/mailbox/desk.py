@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
-from mail_service.mailbox.port import MailboxRefused, MailboxUnavailable
+from mail_service.mailbox.port import MailboxRefused, MailboxUnavailable, SignInRefused
 from mail_service.mailbox.wire import Connection, ImapServer
 
 Work = Callable[[Connection], Awaitable[None]]
@@ -14,10 +15,21 @@ Work = Callable[[Connection], Awaitable[None]]
 class Desk:
     """One piece of work at a time, over a connection that is made for the first and kept for the next."""
 
-    def __init__(self, server: ImapServer, patience: float) -> None:
-        """``patience``: seconds that an answer may take."""
+    def __init__(
+        self,
+        server: ImapServer,
+        patience: float,
+        refused_pause: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``patience``: seconds that an answer may take; ``refused_pause``: seconds after the server did not
+        let us in, in which it is not asked again."""
         self._server = server
         self._patience = patience
+        self._refused_pause = refused_pause
+        self._clock = clock
+        self._refused_until = 0.0
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
 
@@ -40,7 +52,7 @@ class Desk:
                 self._connection = None
 
     async def _try(self, work: Work) -> None:
-        connection = self._connection or await Connection.open(self._server, self._patience)
+        connection = self._connection or await self._open()
         self._connection = None
         try:
             await work(connection)
@@ -51,3 +63,13 @@ class Desk:
             connection.abort()
             raise
         self._connection = connection
+
+    async def _open(self) -> Connection:
+        if self._clock() < self._refused_until:
+            raise SignInRefused("the server refused to let us in a moment ago")
+        try:
+            return await Connection.open(self._server, self._patience)
+        except SignInRefused:
+            # Health is asked for every few seconds, and so many wrong passwords lock an account.
+            self._refused_until = self._clock() + self._refused_pause
+            raise

@@ -58,7 +58,7 @@ class ImapMailbox:
         self._folder = folder
         self._max_bytes = max_bytes
         self._timing = timing or Timing()
-        self._desk = Desk(server, self._timing.answer)
+        self._desk = Desk(server, self._timing.answer, self._timing.refused_pause)
         self._boxes: dict[Box, str] = {}
         self.watching = False
 
@@ -99,6 +99,18 @@ class ImapMailbox:
                     await connection.news(self._timing.idle if connection.can_idle else self._timing.check)
         finally:
             connection.abort()
+
+    async def fetch(self, cursor: Cursor) -> bytes | None:
+        found: list[bytes | None] = []
+
+        async def work(connection: Connection) -> None:
+            selected = await connection.select(self._folder)
+            if selected.uid_validity == cursor.uid_validity:
+                found.append(await connection.content(cursor.uid, self._max_bytes + 1, self._max_bytes))
+
+        await self._desk.do(work)
+        content = found[-1] if found else None
+        return content if content is not None and len(content) <= self._max_bytes else None
 
     async def mark(self, cursor: Cursor, mark: Mark) -> None:
         async def work(connection: Connection) -> None:

@@ -115,6 +115,10 @@ class Mailbox(Protocol):
         ones as they come; until cancelled. Lost connections are made anew, with growing pauses. Several
         processes may watch one folder; it costs the server, but no mail is taken twice by it."""
 
+    async def fetch(self, cursor: Cursor) -> bytes | None:
+        """The mail at this place, once more; None: it is gone or too large, or the folder's ``uid_validity``
+        has changed. Raises MailboxError."""
+
     async def mark(self, cursor: Cursor, mark: Mark) -> None:
         """Mark the mail at this place. One that is gone is fine, and so is a folder whose ``uid_validity``
         has changed. Raises MailboxError."""

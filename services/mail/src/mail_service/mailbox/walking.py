@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from mail_service.mailbox.answers import Listed
+from mail_service.mailbox.fetching import Fetching
 from mail_service.mailbox.port import (
-    Arrival,
     Cursor,
     MailboxError,
     MailboxRefused,
-    MailboxUnavailable,
     Mark,
     Receiver,
-    Unread,
 )
-from mail_service.mailbox.wire import HEAD_BYTES, Connection
+from mail_service.mailbox.wire import Connection
 from servicekit.logging import get_logger
 
 PAGE = 50
 """Mails that are listed with one command: aioimaplib takes a Python frame for each line of an answer."""
-TRIES = 8
-"""For one mail, over as many connections, before it counts as one that the server cannot hand over."""
+LISTINGS = 3
+"""For one page, before its mails are listed one by one."""
 
 _log = get_logger(__name__)
 
@@ -34,11 +31,14 @@ class Walk:
         """``max_bytes``: of a mail that is fetched."""
         self._name = name
         self._receiver = receiver
-        self._max_bytes = max_bytes
+        self._fetching = Fetching(max_bytes)
         self._position = Cursor(0, 0)
         self._unmarked: list[int] = []
         """UIDs of what is stored, on the way to being marked."""
-        self._failed: tuple[Cursor, int] = (self._position, 0)
+        self._listings: tuple[int, int] = (0, 0)
+        """A page's last UID, and how often it could not be listed."""
+        self._unlisted: set[int] = set()
+        """UIDs of that page with which listing ended."""
 
     async def recall(self) -> Cursor | None:
         """How far the folder has been read, as the receiver knows it. Raises what it raises."""
@@ -80,47 +80,41 @@ class Walk:
             self._position = last
 
     async def _listed(self, connection: Connection, uids: Sequence[int]) -> Sequence[Listed]:
-        listed = await connection.listed(uids)
+        listed = await self._told(connection, uids)
         missing = set(uids) - {mail.uid for mail in listed}
         # One that is gone is passed over; one of which the server would not speak is not.
         there = await connection.existing(sorted(missing)) if missing else []
         listed += [Listed(uid, 0, None, taken=False) for uid in there]
         return sorted(listed, key=lambda mail: mail.uid)
 
+    async def _told(self, connection: Connection, uids: Sequence[int]) -> list[Listed]:
+        """What the server says of a page; one of which it cannot speak is fetched as it is."""
+        failures = self._listings[1] if self._listings[0] == uids[-1] else 0
+        if failures < LISTINGS:
+            try:
+                return await connection.listed(uids)
+            except MailboxError:
+                self._listings, self._unlisted = (uids[-1], failures + 1), set()
+                raise
+        found = [Listed(uid, 0, None, taken=False) for uid in uids if uid in self._unlisted]
+        for uid in uids:
+            if uid in self._unlisted:
+                continue
+            try:
+                found += await connection.listed([uid])
+            except MailboxRefused:
+                found.append(Listed(uid, 0, None, taken=False))
+            except MailboxError:
+                self._unlisted.add(uid)
+                raise
+        return found
+
     async def _hand_over(self, connection: Connection, mail: Listed) -> None:
-        arrival = await self._arrival(connection, mail)
+        arrival = await self._fetching.arrival(connection, mail, self._position)
         if arrival is not None:
             await self._receiver.take(self._name, arrival)
             self._position = arrival.cursor
             self._unmarked.append(mail.uid)
-
-    async def _arrival(self, connection: Connection, mail: Listed) -> Arrival | None:
-        """None: it is gone."""
-        cursor = self._at(mail.uid)
-        unread: Unread | None = None
-        tries = self._failed[1] if self._failed[0] == cursor else 0
-        try:
-            if mail.size > self._max_bytes:
-                unread = Unread.TOO_LARGE
-            elif tries >= TRIES:
-                unread = Unread.UNREADABLE
-            if unread is None:
-                content = await connection.content(mail.uid, self._max_bytes + 1, mail.size)
-            else:
-                # And of one that breaks every connection, even the head is not asked for in the end.
-                content = await connection.head(mail.uid) if tries <= TRIES else b""
-            if content is None:
-                if not await connection.existing([mail.uid]):
-                    return None
-                raise MailboxUnavailable("the server does not hand over a mail")
-        except MailboxError:
-            self._failed = (cursor, tries + 1)
-            raise
-        if len(content) > self._max_bytes:
-            # Some servers only guess the size before.
-            content, unread = _head(content), Unread.TOO_LARGE
-        arrived_at = mail.arrived_at or datetime.now(UTC)
-        return Arrival(cursor, max(mail.size, len(content)), arrived_at, content, unread)
 
     async def _mark(self, connection: Connection) -> None:
         """What is stored; if the connection breaks, it is left for the next."""
@@ -135,8 +129,3 @@ class Walk:
 
     def _at(self, uid: int) -> Cursor:
         return Cursor(self._position.uid_validity, uid)
-
-
-def _head(content: bytes) -> bytes:
-    end = content.find(b"\r\n\r\n", 0, HEAD_BYTES)
-    return content[: end + 4] if end >= 0 else content[:HEAD_BYTES]
