@@ -238,6 +238,7 @@ def tools_of(
             clock=now_in_utc,
             give_up_after=timedelta(hours=settings.give_up_hours),
         ),
+        mailboxes=post.mailboxes,
         notices=Notices(records.journal, records.envelopes, records.names, hot.wakeups, clock=now_in_utc),
         envelopes=records.envelopes,
         correspondence=records.correspondence,
@@ -255,11 +256,14 @@ async def run(settings: Settings) -> None:
         web = create_web(service.health, service.metrics, service.office, settings.admin_key)
         async with serving(web, settings.mail_host, settings.mail_port) as port:
             service.crew.start()
-            async with at_work(settings, service, lifetime):
-                log.info("serving", port=port, folders=len(service.watchers), approval=settings.approval)
-                await lifetime.wait()
-            log.info("draining")
-            await service.crew.stop(settings.drain_timeout)
+            try:
+                async with at_work(settings, service, lifetime):
+                    log.info("serving", port=port, folders=len(service.watchers), approval=settings.approval)
+                    await lifetime.wait()
+            finally:
+                # Also where a task of the background has failed: what is going out is seen out.
+                log.info("draining")
+                await service.crew.stop(settings.drain_timeout)
 
 
 @asynccontextmanager

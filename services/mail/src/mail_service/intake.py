@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mail_service.answering.envelopes import CameIn, Envelopes
-from mail_service.deciding.likeness import essence
+from mail_service.filing import written
 from mail_service.letters import Letter
 from mail_service.mailbox.port import Arrival, Cursor, Unread
 from mail_service.reading import read
-from mail_service.storage.correspondence import Correspondence, Written
+from mail_service.storage.correspondence import Correspondence
 from mail_service.storage.cursors import Cursors
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Step, Ways
@@ -19,9 +19,6 @@ from mail_service.threads import anchors, root_of, thread_of
 from servicekit.journal.journal import LONG_AGO, Journal
 from servicekit.journal.wakeups import Wakeups
 from servicekit.storage.database import Database
-
-MAX_KEPT_CHARACTERS = 100_000
-"""Of a mail's text in the history; the model reads less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +100,3 @@ def place_of(folder: str, arrival: Arrival) -> str:
     if arrival.unread is not Unread.UNREADABLE:
         return ""
     return f" {folder} {arrival.cursor.uid_validity} {arrival.cursor.uid}"
-
-
-def written(letter: Letter) -> Written:
-    """A letter as it is kept in the history."""
-    sender = letter.sender
-    return Written(
-        message_id=letter.message_id,
-        address=sender.address if sender is not None else "",
-        name=sender.name if sender is not None else "",
-        subject=letter.subject,
-        text=letter.text[:MAX_KEPT_CHARACTERS],
-        references=letter.references,
-        date=letter.date,
-        essence=essence(letter),
-    )

@@ -102,6 +102,7 @@ def work(store: Store) -> Work:
         judge=nothing,
         answerer=nothing,
         deliverer=deliverer,
+        mailboxes={},
         notices=nothing,
         envelopes=envelopes,
         correspondence=store.letters,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -17,12 +17,15 @@ from mail_service.answering.envelopes import CameIn, Envelopes, Forgetting, Noti
 from mail_service.answering.judging import Judge, Judgement
 from mail_service.answering.notices import Notices
 from mail_service.answering.patience import Later, after
+from mail_service.answering.refetching import whole
 from mail_service.answering.replying import Reply
 from mail_service.answering.words_of_decisions import told
 from mail_service.composing.guard import GuardFailed
 from mail_service.composing.message import CannotCompose
 from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Request, Serve
+from mail_service.filing import written
 from mail_service.letters import Letter
+from mail_service.mailbox.port import Mailbox
 from mail_service.reading import read
 from mail_service.storage.allowances import Allowances
 from mail_service.storage.correspondence import Before, Correspondence
@@ -51,6 +54,8 @@ class Tools:
     judge: Judge
     answerer: Answerer
     deliverer: Deliverer
+    mailboxes: Mapping[str, Mailbox]
+    """By the names of folders."""
     notices: Notices
     envelopes: Envelopes
     correspondence: Correspondence
@@ -131,12 +136,20 @@ class Handler:
             if isinstance(incoming, Notice):
                 await self._notify(lane, entry, incoming)
                 return None
+            incoming = await self._whole(entry, incoming)
             letter = await asyncio.to_thread(read, incoming.raw)
             return await self._consider(lane, entry, incoming, replace(letter, size=incoming.size))
         except (CannotCompose, GuardFailed) as error:
             return await self._bury(lane, entry, str(error))
         except KeyError:
             return await self._bury(lane, entry, "its account is no longer configured")
+
+    async def _whole(self, entry: Entry, came: CameIn) -> CameIn:
+        found = await whole(self._tools.mailboxes, came)
+        if found is not came:
+            letter = await asyncio.to_thread(read, found.raw)
+            await self._tools.correspondence.completed(entry.id, came.thread, written(letter))
+        return found
 
     async def _consider(
         self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter
