@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
@@ -29,6 +31,8 @@ SILENT_SECONDS = 60.0
 gone."""
 TRANSCRIBING_SECONDS = 330.0
 """The server gives up a little earlier."""
+END_SECONDS = 0.25
+"""An answer that is complete waits no longer for its connection."""
 MAX_RETRY_AFTER = 3_600.0
 
 KeySource = Callable[[], str | None]
@@ -124,6 +128,8 @@ class AiCore:
                 async with aclosing(events(response.aiter_lines())) as stream:
                     async for event in stream:
                         item = _item(event)
+                        if isinstance(item, Answer):
+                            await _read_to_the_end(stream)
                         if item is not None:
                             yield item
                         if isinstance(item, Answer):
@@ -176,6 +182,14 @@ def _fields(response: httpx.Response) -> dict[str, Any]:
     except msgspec.DecodeError as error:
         raise Failed("the AI core's answer is not what it should be; is AI_API_URL right?") from error
     return answer
+
+
+async def _read_to_the_end(stream: AsyncGenerator[Event]) -> None:
+    """Nothing comes after an answer but the end; a connection that has seen it can be used again."""
+    with contextlib.suppress(httpx.HTTPError, TimeoutError):
+        async with asyncio.timeout(END_SECONDS):
+            async for _ in stream:
+                pass
 
 
 class _Key(httpx.Auth):

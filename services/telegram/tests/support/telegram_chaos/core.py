@@ -61,6 +61,7 @@ class Core:
         self.complaints: list[str] = []
         """What a caller did wrong."""
         self.asked = 0
+        self.connections = 0
         self._port = 0
 
     @property
@@ -79,6 +80,7 @@ class Core:
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while self.ailment != "gone" and (request := await _read(reader)) is not None:
                 if not await self._answer(writer, *request):
@@ -103,8 +105,7 @@ class Core:
             status, code, more = _REFUSALS[self.ailment]
             return await _send_json(writer, status, _error(code), more)
         question = self._question(json.loads(body))
-        await self._stream(writer, answer_to(question))
-        return False
+        return await self._stream(writer, answer_to(question))
 
     def _question(self, body: dict[str, Any]) -> str:
         self.asked += 1
@@ -116,25 +117,26 @@ class Core:
             self.complaints.append("no stream, or a strange length")
         return str(body["messages"][-1]["content"])
 
-    async def _stream(self, writer: asyncio.StreamWriter, answer: str) -> None:
+    async def _stream(self, writer: asyncio.StreamWriter, answer: str) -> bool:
+        """Whether it came to its end."""
         writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
-            b"connection: close\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
         step = max(20, len(answer) // 12)
         for at in range(0, len(answer), step):
             await _send_event(writer, {"delta": answer[at : at + step]})
             await asyncio.sleep(self._pause)
             if self.ailment in {"gone", "cut"}:
-                return
+                return False
             if self.ailment == "error":
                 await _send_event(writer, _error("generation_failed"), "error")
-                return
+                return False
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "cached_prompt_tokens": 0}
         end = {"response": answer, "model": MODEL, "finish_reason": "stop", "usage": usage}
         await _send_event(writer, end)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
+        return True
 
 
 async def _read(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes] | None:
