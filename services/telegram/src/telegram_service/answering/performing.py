@@ -12,8 +12,8 @@ from servicekit.logging import get_logger
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asked import Asked
 from telegram_service.answering.delivering import Deliverer
+from telegram_service.answering.heeding import stop_signal
 from telegram_service.answering.personal_data import FILE_NAME, PersonalData
-from telegram_service.answering.writing import stop_signal
 from telegram_service.dialogue.actions import (
     Acknowledge,
     AdminDeed,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -15,6 +14,7 @@ from servicekit.ai_core.requests import Answer, ChatRequest, Delta
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry, Part, PartState
 from telegram_service.answering.delivering import Deliverer
+from telegram_service.answering.heeding import Ear, Stopped
 from telegram_service.dialogue.incoming import Place
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import to_messages
@@ -29,17 +29,9 @@ FIRST_SHOW_SECONDS = 0.5
 """An answer that is complete sooner is sent once, as it is."""
 FIRST_TYPING_SECONDS = 0.3
 """Before that, nobody needs to be told that somebody writes."""
-LOOK_SECONDS = 1.0
-"""So often it is looked whether the answer shall end, at least."""
 MORE_TO_COME = " …"
 CHARACTERS_PER_TOKEN = 4
 """About so many, in the languages that are spoken here."""
-
-
-def stop_signal(entry_id: int) -> str:
-    """What is said to a lane (``Journal.signal``) that shall end the answer to an entry. It is for this one
-    only: said a moment too late, it must not end the next."""
-    return f"stop {entry_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,72 +85,68 @@ class Writer:
             AiCoreError: as ``AiCore.chat``.
             LaneLost, StorageUnavailable: as the journal.
         """
-        if entry.reason and await lane.renew() == stop_signal(entry.id):
-            # It had to wait, and meanwhile nobody wants it any more.
-            await lane.heard()
-            return Written("", request.model or "", stopped=True, tokens=0)
-        page = _Page(lane, place, await lane.open_part(entry)) if shown else None
+        ear, pieces = Ear(lane, entry), list[str]()
+        page = _Page(lane, place, entry) if shown else None
         try:
             async with asyncio.timeout(None if patience is None else patience + GRACE_SECONDS):
                 stream = self._ai_core.chat(request, patience=patience)
-                async with self.typing(place), aclosing(stream):
-                    return await self._follow(stream, lane, entry, request, page)
+                async with ear.listening(), self.typing(place), aclosing(stream):
+                    return await self._follow(stream, ear, page, pieces)
+        except Stopped:
+            text = "".join(pieces)
+            tokens = _guess(request, text) if text else 0
+            return Written(text, request.model or "", stopped=True, tokens=tokens)
         except TimeoutError:
             raise Unreachable("the AI core takes longer than it was told to") from None
 
     async def note(self, lane: HeldLane, entry: Entry, place: Place, outgoing: Outgoing) -> None:
         """Show something where the answer will be, if Telegram takes a call just now."""
         if await self._deliverer.may_edit(place.chat_id):
-            await self._show(_Page(lane, place, await lane.open_part(entry)), outgoing)
+            await self._show(_Page(lane, place, entry), outgoing)
 
     async def _follow(
-        self,
-        stream: AsyncGenerator[Delta | Answer],
-        lane: HeldLane,
-        entry: Entry,
-        request: ChatRequest,
-        page: _Page | None,
+        self, stream: AsyncGenerator[Delta | Answer], ear: Ear, page: _Page | None, pieces: list[str]
     ) -> Written:
-        text, looked_at = "", self._clock()
-        shown_at = looked_at + FIRST_SHOW_SECONDS - SHOW_SECONDS
+        """The whole answer; ``pieces`` is what there is of it until then. Raises Stopped."""
+        shown_at = self._clock() + FIRST_SHOW_SECONDS - SHOW_SECONDS
         async for item in stream:
             if isinstance(item, Answer):
                 tokens = item.usage.prompt_tokens + item.usage.completion_tokens
                 return Written(item.response, item.model, stopped=False, tokens=tokens)
-            text += item.text
+            pieces.append(item.text)
             now = self._clock()
-            show = False
-            if page is not None and now - shown_at >= SHOW_SECONDS:
-                show, shown_at = await self._deliverer.may_edit(page.place.chat_id), now
-            if not show and now - looked_at < LOOK_SECONDS:
+            if page is None or now - shown_at < SHOW_SECONDS:
                 continue
-            looked_at = now
-            if await lane.renew() == stop_signal(entry.id):
-                await lane.heard()
-                return Written(text, request.model or "", stopped=True, tokens=_guess(request, text))
-            if show and page is not None:
-                await self._show(page, Outgoing(to_messages(read_markdown(text + MORE_TO_COME))[0]))
-                if page.part.state is PartState.STREAMING:
-                    self._on_first_text(entry)
+            shown_at = now
+            if not await self._deliverer.may_edit(page.place.chat_id):
+                continue
+            async with ear.undisturbed:
+                await ear.look()
+                text = "".join(pieces) + MORE_TO_COME
+                await self._show(page, Outgoing(to_messages(read_markdown(text))[0]))
+            if page.is_out:
+                self._on_first_text(page.entry)
         raise AssertionError("the client ends with an answer or an error")
 
     async def _show(self, page: _Page, outgoing: Outgoing) -> None:
         """What there is by now. Whatever goes wrong here, the complete answer comes later."""
+        part = page.part or await page.lane.open_part(page.entry)
         try:
-            if page.part.state is PartState.STREAMING:
-                await self._messenger.edit(page.place, int(page.part.external_id), outgoing)
-                return
-            outbox = self._deliverer.outbox
-            page.part = await outbox.send(page.lane, page.part, page.place, outgoing, complete=False)
+            if part.state is PartState.STREAMING:
+                await self._messenger.edit(page.place, int(part.external_id), outgoing)
+            else:
+                outbox = self._deliverer.outbox
+                part = await outbox.send(page.lane, part, page.place, outgoing, complete=False)
         except (TooSoon, NotSent) as error:
             if isinstance(error, TooSoon):
                 await self._deliverer.note(page.place.chat_id, error)
-            if page.part.state is not PartState.STREAMING:
-                page.part = await page.lane.unsent(page.part)
+            if part.state is not PartState.STREAMING:
+                part = await page.lane.unsent(part)
         except MessengerError:
-            if page.part.state is not PartState.STREAMING:
+            if part.state is not PartState.STREAMING:
                 # Nobody knows whether it arrived: it is sent anew, and that is counted.
-                page.part = replace(page.part, state=PartState.SENDING)
+                part = replace(part, state=PartState.SENDING)
+        page.part = part
 
     @asynccontextmanager
     async def typing(self, place: Place) -> AsyncIterator[None]:
@@ -167,9 +155,16 @@ class Writer:
         async def keep_typing() -> None:
             await asyncio.sleep(FIRST_TYPING_SECONDS)
             while True:
-                with contextlib.suppress(MessengerError):
+                pause = TYPING_SECONDS
+                try:
                     await self._messenger.typing(place)
-                await asyncio.sleep(TYPING_SECONDS)
+                except TooSoon as error:
+                    # Whatever is called before that makes it longer, also for the answer.
+                    await self._deliverer.note(place.chat_id, error)
+                    pause = max(pause, error.seconds)
+                except MessengerError:
+                    pass
+                await asyncio.sleep(pause)
 
         typing = asyncio.create_task(keep_typing())
         try:
@@ -191,4 +186,11 @@ class _Page:
 
     lane: HeldLane
     place: Place
-    part: Part
+    entry: Entry
+    part: Part | None = None
+    """None: nothing was shown yet by this process."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether its message is in the chat."""
+        return self.part is not None and self.part.state is PartState.STREAMING
