@@ -35,7 +35,7 @@ from telegram_service.dialogue.actions import (
     Switch,
 )
 from telegram_service.dialogue.decide import House, Standing, decide
-from telegram_service.dialogue.history import Turn, recent
+from telegram_service.dialogue.history import Turn, block_of, first_of, recent
 from telegram_service.dialogue.incoming import (
     Commanded,
     Content,
@@ -277,3 +277,16 @@ def test_what_is_left_out_of_a_conversation_only_grows_by_blocks(
     assert known == sorted(known)
     block = max(1, min(8, most_turns // 2))
     assert all(start % block == 0 for start in known)
+
+
+@given(turns, st.integers(1, 50), st.integers(0, 400))
+def test_the_newest_turns_are_enough_to_leave_out_the_same(
+    conversation: list[Turn], most_turns: int, most_characters: int
+) -> None:
+    known = conversation[first_of(len(conversation), most_turns) :]
+    assert len(known) < most_turns + block_of(most_turns)
+    of_known, of_all = (
+        recent(turns_of, most_turns=most_turns, most_characters=most_characters)
+        for turns_of in (known, conversation)
+    )
+    assert list(of_known) == list(of_all)

@@ -168,7 +168,7 @@ async def test_an_unknown_token_is_no_refusal_of_what_was_sent(line: Line) -> No
 
 @pytest.mark.parametrize(
     "description",
-    ["not enough rights to send text messages to the chat", "have no rights to send a message", "TOPIC_CLOSED"],
+    ["not enough rights to send text messages to the chat", "have no rights to send", "TOPIC_CLOSED"],
 )
 async def test_where_the_bot_may_not_write_nobody_can_be_reached(line: Line, description: str) -> None:
     async def refuse(_method: str, _fields: dict[str, Any]) -> str:
