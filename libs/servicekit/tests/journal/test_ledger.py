@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from journal_office import Office
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState
@@ -16,8 +18,8 @@ async def test_all_that_was_said_in_some_lanes_is_read_page_by_page(office: Offi
     for number, lane in enumerate(("-1", "-1:7", "1", "-2", "1!", "-1")):
         await journal.receive(f"m{number}", lane, lane.encode())
     ledger = office.ledger
-    first = await ledger.history("-1", limit=2)
-    rest = await ledger.history("-1", after=first[-1].id)
+    first = await ledger.history(["-1", "-1:7"], limit=2)
+    rest = await ledger.history(["-1", "-1:7"], after=first[-1].id)
     assert [entry.key for entry in (*first, *rest)] == ["m0", "m1", "m5"]
     assert await ledger.lanes("1") == ["1", "1!"]
     assert await ledger.lanes("%") == []
@@ -78,3 +80,23 @@ async def test_after_a_scrub_no_file_holds_what_was_deleted(office: Office, tmp_
 def held_in(folder: Path) -> bytes:
     """All that its files hold."""
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_the_dead_are_listed_without_what_they_said(office: Office) -> None:
+    held, entry = await office.claimed()
+    await held.bury(entry, "no way")
+    asked: list[str] = []
+
+    def look(*arguments: object) -> None:
+        asked.append(str(arguments[2]))
+
+    event.listen(Engine, "before_cursor_execute", look)
+    try:
+        (dead,) = await office.ledger.dead_letters()
+    finally:
+        event.remove(Engine, "before_cursor_execute", look)
+    assert (dead.id, dead.reason, dead.payload) == (entry.id, "no way", b"")
+    assert not any("entries.payload" in statement for statement in asked)
+    found = await office.ledger.find(entry.id)
+    assert found is not None
+    assert found.payload == b"question"

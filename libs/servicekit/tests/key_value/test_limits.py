@@ -16,6 +16,7 @@ from servers import RedisServer
 
 from servicekit.key_value.embedded_limits import TIDY_ABOVE, EmbeddedLimits
 from servicekit.key_value.enduring_limits import EnduringLimits
+from servicekit.key_value.failures import StoreUnavailable
 from servicekit.key_value.limits import ONCE_SECONDS, Bucket, Limits
 from servicekit.key_value.redis_connection import RedisConnection
 from servicekit.key_value.redis_limits import RedisLimits
@@ -250,7 +251,8 @@ async def test_a_redis_that_is_away_silences_nobody_opens_no_floodgate_and_is_co
     assert await limits.count("day", "item", 3, 60) == 3
     assert await limits.counted("day") == 3
     assert len(failures) == 11
-    await limits.forget("day")
+    with pytest.raises(StoreUnavailable):
+        await limits.forget("day")
     assert await limits.counted("day") == 0
     await asyncio.to_thread(redis_server.start)
     async with asyncio.timeout(PATIENT):

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
-from servicekit.journal.records import Claim, Entry, EntryState, Part, PartState
+from servicekit.journal.records import UNFINISHED, Claim, Entry, EntryState, Part, PartState
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
@@ -86,6 +86,11 @@ class HeldLane:
         """The oldest pending entry, if its time has come."""
         first = next(iter(await self.pending(1)), None)
         return first if first is not None and first.due_at <= self._clock() else None
+
+    async def within(self, also: Also) -> None:
+        """Change something of the caller's in a transaction in which nobody can take the lane away."""
+        async with self._changing() as connection:
+            await also(connection)
 
     # --- its entries ----------------------------------------------------------------------------
 
@@ -174,8 +179,8 @@ class HeldLane:
     ) -> list[Part]:
         """Store the whole answer. From here on it is only sent, never computed again.
 
-        Parts that are out already get their final text; those beyond the last are not to be sent, and may
-        not have been begun.
+        Parts that are out already get their final text. Those beyond the last are dropped: one may have been
+        begun for a longer answer, or for a note.
 
         Args:
             joined: what is answered together with it. They are closed here and not before: an answer that
@@ -189,6 +194,9 @@ class HeldLane:
                 else await self._add_part(connection, entry, number, content)
                 for number, content in enumerate(contents)
             ]
+            for part in list(there.values()):
+                if part.number >= len(contents) and part.state in UNFINISHED:
+                    await self._rewrite(connection, part, state=PartState.DROPPED)
             answered = {"entry_id": entry.id, "state": EntryState.ANSWERED, "reason": ""}
             await connection.execute(queries.change_entry(self._tables), answered)
             for other in joined:

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
@@ -14,6 +26,11 @@ from servicekit.journal.records import PENDING, UNFINISHED, Backlog, Entry, Entr
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
+
+PAGE = 1_000
+"""So many rows are deleted at once."""
+_DEAD: ColumnElement[str] = literal_column(f"'{EntryState.DEAD.value}'")
+"""Written out: only so the database sees that the index of the dead will do."""
 
 
 class Ledger:
@@ -30,12 +47,12 @@ class Ledger:
         """How much waits now."""
         entries, parts = self._tables.entries.c, self._tables.parts.c
         waiting = select(func.count(), func.min(entries.received_at)).where(entries.closed_at.is_(None))
-        dead = select(func.count()).where(entries.state == EntryState.DEAD)
+        dead = select(func.count()).where(entries.state == _DEAD)
         unsent = select(func.count()).where(parts.state.in_(UNFINISHED))
         answered = (entries.state == EntryState.ANSWERED) & entries.closed_at.is_(None)
         oldest_unsent = select(func.min(entries.received_at)).where(answered)
         unknown = select(func.count()).where(parts.state == PartState.UNKNOWN)
-        repeated = select(func.count()).where(parts.repeats > 0)
+        repeated = select(func.count()).where(parts.repeats > literal_column("0"))
         async with self._database.reading() as connection:
             pending, oldest = (await connection.execute(waiting)).one()
             counts: list[int] = [
@@ -56,10 +73,8 @@ class Ledger:
     async def pending(self) -> int:
         """How many entries wait now: what can be asked for each message, as opposed to :meth:`backlog`, which
         looks at everything that is kept."""
-        statement = select(func.count()).where(self._tables.entries.c.closed_at.is_(None))
-        async with self._database.reading() as connection:
-            count: int = (await connection.execute(statement)).scalar_one()
-            return count
+        row = await self._database.first(queries.count_pending(self._tables), {})
+        return 0 if row is None else int(row["waiting"])
 
     async def put_off(self) -> dict[str, int]:
         """How many pending entries wait for their time, by the reason why they were put off."""
@@ -73,20 +88,19 @@ class Ledger:
             return {row[0]: row[1] for row in await connection.execute(statement)}
 
     async def dead_letters(self, limit: int = 100) -> list[Entry]:
-        """What was given up, oldest first."""
+        """What was given up, oldest first. Without the payloads, which are empty here: all together, they
+        can be larger than the memory; :meth:`find` brings one."""
         entries = self._tables.entries
-        statement = select(entries).where(entries.c.state == EntryState.DEAD).order_by(entries.c.id)
+        shown = [column for column in entries.c if column is not entries.c.payload]
+        statement = select(*shown, literal(b"").label("payload")).where(entries.c.state == _DEAD)
         async with self._database.reading() as connection:
-            rows = await connection.execute(statement.limit(limit))
+            rows = await connection.execute(statement.order_by(entries.c.id).limit(limit))
             return [entry_of(row) for row in rows.mappings()]
 
     async def find(self, entry_id: int) -> Entry | None:
         """One entry, whatever its state."""
-        entries = self._tables.entries
-        async with self._database.reading() as connection:
-            rows = await connection.execute(select(entries).where(entries.c.id == entry_id))
-            row = rows.mappings().one_or_none()
-            return None if row is None else entry_of(row)
+        row = await self._database.first(queries.entry(self._tables), {"entry_id": entry_id})
+        return None if row is None else entry_of(row)
 
     async def oldest_pending(self, lane: str) -> Entry | None:
         """What a lane is at work on, or would be next."""
@@ -115,8 +129,8 @@ class Ledger:
         async with self._database.reading() as connection:
             return list((await connection.execute(statement)).scalars())
 
-    async def history(self, lanes: str, *, after: int = 0, limit: int = 500) -> list[Entry]:
-        """Entries of all lanes whose names begin with a text, whatever became of them, oldest first.
+    async def history(self, lanes: Sequence[str], *, after: int = 0, limit: int = 500) -> list[Entry]:
+        """Entries of these lanes, whatever became of them, oldest first.
 
         Args:
             after: the number of the last one of the page before.
@@ -124,7 +138,7 @@ class Ledger:
         entries = self._tables.entries
         statement = (
             select(entries)
-            .where(entries.c.id > after, entries.c.lane.startswith(lanes, autoescape=True))
+            .where(entries.c.id > after, entries.c.lane.in_(lanes))
             .order_by(entries.c.id)
             .limit(limit)
         )
@@ -137,6 +151,7 @@ class Ledger:
         numbers = [entry.id for entry in entries]
         lost = {entry.lane for entry in entries if entry.state in PENDING}
         async with self._database.writing() as connection:
+            await self._lock(connection, sorted(lost))
             await connection.execute(delete(parts).where(parts.c.entry_id.in_(numbers)))
             await connection.execute(delete(table).where(table.c.id.in_(numbers)))
             taken = {"generation": lanes.c.generation + 1, "leased_until": self._clock()}
@@ -147,19 +162,36 @@ class Ledger:
         table, entries = self._tables.lanes, self._tables.entries
         empty = table.c.name.in_(lanes) & ~exists().where(entries.c.lane == table.c.name)
         async with self._database.writing() as connection:
+            # What is coming in is waited for, and only then it is looked what there is.
+            await self._lock(connection, lanes)
             await connection.execute(delete(table).where(empty))
 
+    async def _lock(self, connection: AsyncConnection, names: Sequence[str]) -> None:
+        """The lanes come first, and in order, as with whoever works on one: nobody waits for each other."""
+        name = self._tables.lanes.c.name
+        await connection.execute(select(name).where(name.in_(names)).order_by(name).with_for_update())
+
     async def requeue(self, entry_id: int) -> bool:
-        """Put what was given up back, at the front of its lane. False: it is not among the dead."""
-        entries = self._tables.entries
-        statement = (
-            update(entries)
-            .where(entries.c.id == entry_id, entries.c.state == EntryState.DEAD)
-            .values(state=EntryState.OPEN, attempts=0, due_at=self._clock(), closed_at=None, reason="")
-            .returning(entries.c.id)
-        )
+        """Put what was given up back, at the front of its lane. False: it is not among the dead.
+
+        An answer that is stored is sent on, and never computed again: some of it may have arrived. What was
+        dropped is sent after all.
+        """
+        entries, parts = self._tables.entries, self._tables.parts
+        its_parts = parts.c.entry_id == entry_id
+        stored = select(parts.c.id).where(its_parts, parts.c.content != b"").limit(1)
+        back = {"attempts": 0, "due_at": self._clock(), "closed_at": None, "reason": ""}
+        dead = update(entries).where(entries.c.id == entry_id, entries.c.state == EntryState.DEAD)
+        shown = case((parts.c.external_id == "", PartState.OPEN), else_=PartState.STREAMING)
+        dropped = its_parts & (parts.c.state == PartState.DROPPED) & (parts.c.content != b"")
         async with self._database.writing() as connection:
-            return (await connection.execute(statement)).one_or_none() is not None
+            is_answered = (await connection.execute(stored)).first() is not None
+            state = EntryState.ANSWERED if is_answered else EntryState.OPEN
+            done = await connection.execute(dead.values(state=state, **back).returning(entries.c.id))
+            if done.one_or_none() is None:
+                return False
+            await connection.execute(update(parts).where(dropped).values(state=shown))
+            return True
 
     async def drop(self, entry_id: int) -> bool:
         """Delete what was given up, with whatever there is of its answer. False: it is not among the dead."""
@@ -181,14 +213,56 @@ class Ledger:
         them: afterwards all is gone, or nothing."""
         lanes, entries, parts = self._tables.lanes, self._tables.entries, self._tables.parts
         these = lanes.c.name.in_(names)
-        # First the lanes, and in order, as whoever works on one does: nobody waits for each other.
-        await connection.execute(select(lanes.c.name).where(these).order_by(lanes.c.name).with_for_update())
+        await self._lock(connection, names)
         of_lanes = select(entries.c.id).where(entries.c.lane.in_(names))
         await connection.execute(delete(parts).where(parts.c.entry_id.in_(of_lanes)))
         await connection.execute(delete(entries).where(entries.c.lane.in_(names)))
         await connection.execute(delete(lanes).where(these))
 
     async def clean(self, before: datetime) -> int:
-        """Delete what was closed before; the dead stay. Returns how many entries that were."""
+        """Delete what was closed before, and lanes in which nothing stands since then. Of what was given up,
+        the texts are deleted; that it was given up, and why, stays until an operator has seen it.
+
+        Returns:
+            How many entries were deleted or emptied.
+        """
+        entries, count = self._tables.entries, 0
+        old = entries.c.closed_at < before
+        over, dead = old & (entries.c.state != _DEAD), old & (entries.c.state == _DEAD)
+        while numbers := await self._some(entries.c.id, over):
+            await self._delete(numbers)
+            count += len(numbers)
+        while numbers := await self._some(entries.c.id, dead & (entries.c.payload != b"")):
+            await self._empty(numbers)
+            count += len(numbers)
+        await self._remove_unused_lanes(before)
+        return count
+
+    async def _some(self, column: Column[Any], which: ColumnElement[bool]) -> list[Any]:
+        """A page of them: each statement has to end within the time that the database gives it."""
+        async with self._database.reading() as connection:
+            rows = await connection.execute(select(column).where(which).order_by(column).limit(PAGE))
+            return list(rows.scalars())
+
+    async def _delete(self, numbers: Sequence[int]) -> None:
+        entries, parts = self._tables.entries, self._tables.parts
         async with self._database.writing() as connection:
-            return (await connection.execute(queries.closed_before(self._tables, before))).rowcount
+            await connection.execute(delete(parts).where(parts.c.entry_id.in_(numbers)))
+            await connection.execute(delete(entries).where(entries.c.id.in_(numbers)))
+
+    async def _empty(self, numbers: Sequence[int]) -> None:
+        entries, parts = self._tables.entries, self._tables.parts
+        still_dead = entries.c.id.in_(numbers) & (entries.c.state == EntryState.DEAD)
+        async with self._database.writing() as connection:
+            # One that was put back meanwhile keeps what it is about.
+            emptied = update(entries).where(still_dead).values(payload=b"").returning(entries.c.id)
+            gone = list((await connection.execute(emptied)).scalars())
+            await connection.execute(delete(parts).where(parts.c.entry_id.in_(gone)))
+
+    async def _remove_unused_lanes(self, before: datetime) -> None:
+        lanes, entries = self._tables.lanes.c, self._tables.entries.c
+        unused = (lanes.leased_until < before) & ~exists().where(entries.lane == lanes.name)
+        last = ""
+        while names := await self._some(lanes.name, unused & (lanes.name > last)):
+            await self.remove_empty(names)
+            last = names[-1]

@@ -7,20 +7,18 @@ What changes from one time to the next are its parameters.
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Delete,
     Insert,
     Select,
     Table,
     Update,
     bindparam,
-    delete,
     exists,
+    func,
     insert,
     or_,
     select,
@@ -67,8 +65,14 @@ def _one_of(column: ColumnElement[Any], states: tuple[EntryState | PartState, ..
 
 @lru_cache
 def add_lane(tables: JournalTables, dialect: str) -> Insert:
-    """A lane, unless there is one of its name. Parameters: its columns."""
-    return _insert(dialect, tables.lanes).on_conflict_do_nothing(index_elements=["name"])
+    """A lane, unless there is one of its name, which stays until the transaction ends. Parameters: its
+    columns."""
+    if dialect == "postgresql":
+        add = postgresql.insert(tables.lanes)
+        # A change that changes nothing, but locks the row: else it could be deleted as an empty lane, with
+        # what is being put into it.
+        return add.on_conflict_do_update(index_elements=["name"], set_={"name": add.excluded.name})
+    return sqlite.insert(tables.lanes).on_conflict_do_nothing(index_elements=["name"])
 
 
 @lru_cache
@@ -136,6 +140,18 @@ def pending(tables: JournalTables) -> Select[Any]:
 
 
 @lru_cache
+def count_pending(tables: JournalTables) -> Select[Any]:
+    """How many entries are pending, as ``waiting``."""
+    return select(func.count().label("waiting")).where(tables.entries.c.closed_at.is_(None))
+
+
+@lru_cache
+def entry(tables: JournalTables) -> Select[Any]:
+    """One, whatever its state. Parameter: ``entry_id``."""
+    return select(tables.entries).where(tables.entries.c.id == bindparam("entry_id"))
+
+
+@lru_cache
 def begin(tables: JournalTables) -> Update:
     """Count an attempt. Parameter: ``entry_id``."""
     attempts = tables.entries.c.attempts
@@ -185,9 +201,3 @@ def move_part(tables: JournalTables, state: PartState) -> Update:
     """Of one that is not finished, or is already as it shall be: whoever did not hear that it was stored says
     it once more. Parameters: ``part_id``, and the columns that change."""
     return rewrite_part(tables).where(_one_of(tables.parts.c.state, (*UNFINISHED, state)))
-
-
-def closed_before(tables: JournalTables, moment: datetime) -> Delete:
-    """What is over since then; the dead stay until an operator has seen them."""
-    entries = tables.entries.c
-    return delete(tables.entries).where(entries.closed_at < moment, entries.state != EntryState.DEAD)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 
 from servicekit.storage.types import Moment
@@ -68,6 +69,10 @@ def journal_tables(metadata: MetaData) -> JournalTables:
         postgresql_where=pending,
     )
     Index("ix_entries_closed_at", entries.c.closed_at)
+    Index("ix_entries_lane", entries.c.lane, entries.c.id)
+    # What was given up and what went out twice is a few rows, too, and counted again and again.
+    dead = entries.c.state == literal_column("'dead'")
+    Index("ix_entries_dead", entries.c.id, sqlite_where=dead, postgresql_where=dead)
     parts = Table(
         "parts",
         metadata,
@@ -81,4 +86,6 @@ def journal_tables(metadata: MetaData) -> JournalTables:
         UniqueConstraint("entry_id", "number"),
     )
     Index("ix_parts_state", parts.c.state)
+    repeated = parts.c.repeats > literal_column("0")
+    Index("ix_parts_repeated", parts.c.id, sqlite_where=repeated, postgresql_where=repeated)
     return JournalTables(lanes, entries, parts)

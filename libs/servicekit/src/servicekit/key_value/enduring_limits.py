@@ -17,9 +17,10 @@ def _not_counted() -> None:
 
 
 class EnduringLimits:
-    """Implements :class:`.limits.Limits` over another one, and never raises StoreUnavailable: while the other
-    is away, this process goes by buckets and sums of its own, full and empty at first. So a message more than
-    the limit may pass, and none that is within it is refused."""
+    """Implements :class:`.limits.Limits` over another one, and raises StoreUnavailable nowhere but in
+    :meth:`forget`, after which what the other holds would come back: while that is away, this process goes by
+    buckets and sums of its own, full and empty at first. So a message more than the limit may pass, and none
+    that is within it is refused."""
 
     def __init__(
         self,
@@ -49,7 +50,11 @@ class EnduringLimits:
 
     async def forget(self, *keys: str) -> None:
         await self._own.forget(*keys)
-        await self._first(lambda limits: limits.forget(*keys))
+        try:
+            await self._shared.forget(*keys)
+        except StoreUnavailable:
+            self._on_failure()
+            raise
 
     async def close(self) -> None:
         await self._shared.close()

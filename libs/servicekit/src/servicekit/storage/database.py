@@ -24,7 +24,13 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
-from servicekit.storage.failures import UNAVAILABLE, is_lost_connection, means_unavailable
+from servicekit.storage.failures import (
+    OURS,
+    UNAVAILABLE,
+    is_lost_connection,
+    means_unavailable,
+    without_values,
+)
 from servicekit.storage.sqlite_in_loop import connect
 
 CONNECT_SECONDS = 2.0
@@ -306,6 +312,8 @@ class _Watch:
         self._database._leave(error)
         if isinstance(error, UNAVAILABLE) and means_unavailable(error):
             raise self._database._unavailable() from error
+        if isinstance(error, OURS):
+            raise without_values(error) from None
 
 
 def _create_engine(url: URL, command_seconds: float, *, in_loop: bool) -> AsyncEngine:

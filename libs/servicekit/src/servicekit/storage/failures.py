@@ -28,6 +28,19 @@ OURS = (IntegrityError, DataError, ProgrammingError, NotSupportedError)
 """What a statement of ours has done wrong."""
 
 
+class RefusedByDatabase(Exception):
+    """In the place of a driver's error, whose text holds values: PostgreSQL tells the key that is missing."""
+
+
+def without_values(error: DBAPIError) -> DBAPIError:
+    """The same for a log: which statement was wrong and how, and nothing of what it was about."""
+    # The driver's class says what was wrong: ForeignKeyViolationError, UniqueViolationError.
+    cause = getattr(error.orig, "__cause__", None) or error.orig
+    wordless = RefusedByDatabase(type(cause).__name__)
+    plain = type(error)(error.statement, None, wordless, hide_parameters=True)
+    return plain.with_traceback(error.__traceback__)
+
+
 def means_unavailable(error: BaseException) -> bool:
     """Whether trying again later can help."""
     return isinstance(error, UNAVAILABLE) and not isinstance(error, OURS)

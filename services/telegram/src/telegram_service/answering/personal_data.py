@@ -19,7 +19,7 @@ from servicekit.storage.sealing import Unreadable
 from telegram_service.allowance import Allowance
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.storage.broadcasts import Broadcasts
-from telegram_service.storage.conversations import Conversations
+from telegram_service.storage.conversations import Conversations, KeptTurn
 from telegram_service.storage.people import People
 
 FILE_NAME = "neo-export.json"
@@ -30,7 +30,8 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class PersonalData:
-    """Raises ``StorageUnavailable`` while the database is away."""
+    """Raises ``StorageUnavailable`` while the database is away. Forgetting also raises ``StoreUnavailable``
+    while Redis is: what is counted there about somebody is not to outlive their wish."""
 
     database: Database
     people: People
@@ -58,16 +59,7 @@ class PersonalData:
         document = {
             "id": person_id,
             "person": person,
-            "conversations": [
-                {
-                    "chat": kept.lane,
-                    "at": kept.at.isoformat(),
-                    "question": kept.turn.question,
-                    "document": kept.turn.document or None,
-                    "answer": kept.turn.answer,
-                }
-                for kept in await self.conversations.of_person(person_id)
-            ],
+            "conversations": [_said(kept) for kept in await self.conversations.of_person(person_id)],
             "messages": messages,
             "counters": await self.allowance.known_of(person_id),
         }
@@ -81,43 +73,57 @@ class PersonalData:
                 they have been told: until then, a crash lets it be done again.
         """
         await self.allowance.forget(person_id)
-        await self.broadcasts.forget(person_id)
-        await self.conversations.forget(person_id)
-        await self.people.forget(person_id)
-        said = [entry async for entry, _ in self._said_by(person_id, GROUPS)]
         own = await self._own_lanes(person_id)
-        said += [entry async for entry in self._entries(str(person_id)) if entry.lane in own]
+        said = [entry async for entry in self._entries(own)]
+        said += [entry async for entry, _ in self._said_in_groups(person_id)]
         said = [entry for entry in said if entry.key != wish]
+        # Who writes an answer for them loses its lane here, and so writes nothing after what comes next.
         for start in range(0, len(said), PAGE):
             await self.ledger.erase(said[start : start + PAGE])
-        await self.ledger.remove_empty(own)
+        await self._forget_person(person_id, own)
+
+    async def _forget_person(self, person_id: int, own_lanes: list[str]) -> None:
+        await self.broadcasts.forget(person_id)
+        await self.conversations.forget(person_id, own_lanes)
+        await self.people.forget(person_id)
+        await self.allowance.forget(person_id)
+        await self.ledger.remove_empty(own_lanes)
         await self.database.scrub()
 
     async def forget_wish(self, person_id: int, entry: Entry) -> None:
-        """The last of it, and nothing that came after: also how fast they were just told."""
+        """The last of it: how fast they were just told, and what came back from somebody who had begun to
+        work for them meanwhile."""
         await self.allowance.forget(person_id)
         await self.ledger.erase([entry])
-        await self.ledger.remove_empty(await self._own_lanes(person_id))
-        await self.database.scrub()
+        await self._forget_person(person_id, await self._own_lanes(person_id))
 
     async def _own_lanes(self, person_id: int) -> list[str]:
         """Of the private chat with them: its conversation, topics, and commands."""
         name = str(person_id)
-        return [
-            lane for lane in await self.ledger.lanes(name) if lane == name or lane[len(name)] in {":", "!"}
-        ]
+        begin_so = await self.ledger.lanes(name)
+        # Also where nothing of it stands in the journal any more.
+        return [name, *(lane for lane in begin_so if lane[len(name) : len(name) + 1] in {":", "!"})]
 
-    async def _said_by(
-        self, person_id: int, lanes: str | None = None
-    ) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
+    async def _said_by(self, person_id: int) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
         """What somebody has sent that is still kept, with the update that it was."""
-        for beginning in (str(person_id), GROUPS) if lanes is None else (lanes,):
-            async for entry in self._entries(beginning):
-                update = self._opened(entry)
-                if update is not None and _sender(update) == person_id:
-                    yield entry, update
+        async for said in self._sent_by(person_id, await self._own_lanes(person_id)):
+            yield said
+        async for said in self._said_in_groups(person_id):
+            yield said
 
-    async def _entries(self, lanes: str) -> AsyncIterator[Entry]:
+    async def _said_in_groups(self, person_id: int) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
+        groups = await self.ledger.lanes(GROUPS)
+        for start in range(0, len(groups), PAGE):
+            async for said in self._sent_by(person_id, groups[start : start + PAGE]):
+                yield said
+
+    async def _sent_by(self, person_id: int, lanes: list[str]) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
+        async for entry in self._entries(lanes):
+            update = self._opened(entry)
+            if update is not None and _sender(update) == person_id:
+                yield entry, update
+
+    async def _entries(self, lanes: list[str]) -> AsyncIterator[Entry]:
         after = 0
         while page := await self.ledger.history(lanes, after=after, limit=PAGE):
             after = page[-1].id
@@ -144,6 +150,14 @@ class PersonalData:
             "update": update,
             "answers": texts,
         }
+
+
+def _said(kept: KeptTurn) -> dict[str, Any]:
+    there = {"chat": kept.lane, "at": kept.at.isoformat()}
+    if kept.turn is None:
+        return there | {"unreadable": True}
+    turn = kept.turn
+    return there | {"question": turn.question, "document": turn.document or None, "answer": turn.answer}
 
 
 def _sender(update: dict[str, Any]) -> int | None:
