@@ -155,6 +155,19 @@ async def test_the_same_mail_to_two_folders_is_answered_once(post_office: PostOf
         await post_office.answers(anne)
 
 
+async def test_a_forged_copy_that_came_first_keeps_nobody_from_an_answer(post_office: PostOffice) -> None:
+    anne = somebody()
+    mail = question(anne, post_office.address)
+    forged = mail.as_bytes().replace(b"spf=pass", b"dmarc=fail header.from=people.test; spf=fail")
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        post_office.send(forged, somebody())
+        await running.arrived(1)
+        await running.settled()
+        assert core.asked == []
+        post_office.send(mail, anne)
+        await post_office.answers(anne)
+
+
 async def test_threads_of_strangers_are_never_mixed(post_office: PostOffice) -> None:
     anne, mallory = somebody(), somebody()
     async with scripted_core() as core, post_office.service(core.url):
