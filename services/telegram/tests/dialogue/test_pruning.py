@@ -49,6 +49,9 @@ def test_what_is_kept_says_the_same_and_names_nobody(kind: str) -> None:
     update = updates()[kind]
     kept = pruned(update)
     assert read_update(kept, BOT_ID, BOT_NAME) == read_update(update, BOT_ID, BOT_NAME)
+    for each in (kept, update):
+        read_again = read_update(each, BOT_ID, BOT_NAME)
+        assert read_again is None or read_again.place.is_forum == (read_again.place.chat_id == GROUP.id)
     text = json.dumps(kept, ensure_ascii=False)
     assert not [name for name in NAMES if name in text]
     assert pruned(kept) == kept

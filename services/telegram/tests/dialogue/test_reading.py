@@ -119,6 +119,10 @@ def test_topics_are_places_of_their_own_and_the_general_one_is_the_chat(world: W
     assert in_topic.place == Place(GROUP.id, 7, is_group=True)
     assert general.place == reply.place == Place(GROUP.id, None, is_group=True)
     assert in_topic.place.lane != general.place.lane
+    assert general.place.is_forum
+    in_private = read(world.say(anne, text="/help"))
+    assert in_private is not None
+    assert not in_private.place.is_forum
 
 
 def test_files_come_with_what_was_written(world: World, anne: Person) -> None:

@@ -101,6 +101,29 @@ async def test_topics_are_kept_apart(line: Line) -> None:
         await line.messenger.send(Place(-1, 8, is_group=True), outgoing("x"))
 
 
+@pytest.mark.parametrize(
+    ("place", "thread"),
+    [
+        (Place(-1, 7, is_group=True, is_forum=True), "7"),
+        (Place(-1, is_group=True, is_forum=True), "1"),
+        (ANNE, None),
+    ],
+)
+async def test_typing_is_seen_in_the_topic_that_it_is_for(
+    line: Line, place: Place, thread: str | None
+) -> None:
+    seen: list[object] = []
+
+    async def look(_method: str, fields: dict[str, Any]) -> str:
+        seen.append(fields.get("message_thread_id"))
+        return ""
+
+    line.server.world.add_group(Chat(-1, "supergroup", "Bureau", topics={7}))
+    line.server.api.meddle = look
+    await line.messenger.typing(place)
+    assert [one if one is None else str(one) for one in seen] == [thread]
+
+
 async def test_every_refusal_is_told_apart(line: Line) -> None:
     with pytest.raises(Unreachable):
         await line.messenger.send(Place(1), outgoing("x"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -25,6 +25,8 @@ class Place:
     chat_id: int
     thread_id: int | None = None
     is_group: bool = False
+    is_forum: bool = field(default=False, compare=False)
+    """Whether the chat has topics; without ``thread_id`` it is then the general one."""
 
     @property
     def lane(self) -> str:

@@ -11,7 +11,7 @@ _Shape = Mapping[str, Any]
 """Fields that are kept; ``None``: with all that is in them."""
 
 _WHO: _Shape = {"id": None, "is_bot": None, "language_code": None}
-_CHAT: _Shape = {"id": None, "type": None}
+_CHAT: _Shape = {"id": None, "type": None, "is_forum": None}
 _FILE: _Shape = {"file_id": None, "file_name": None, "file_size": None, "width": None, "mime_type": None}
 _NOTHING: _Shape = {}
 """That it is there, and nothing of what it says."""

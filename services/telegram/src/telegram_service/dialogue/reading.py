@@ -134,7 +134,12 @@ def _place(message: Mapping[str, Any]) -> Place:
     thread = message.get("message_thread_id") if message.get("is_topic_message") else None
     if thread == GENERAL_TOPIC:
         thread = None
-    return Place(_number(chat["id"]), None if thread is None else _number(thread), chat["type"] in _GROUPS)
+    return Place(
+        _number(chat["id"]),
+        None if thread is None else _number(thread),
+        is_group=chat["type"] in _GROUPS,
+        is_forum=chat.get("is_forum") is True,
+    )
 
 
 def _file(message: Mapping[str, Any]) -> tuple[str, str, str, int] | None:

@@ -31,6 +31,7 @@ from telegram.error import (
 )
 
 from telegram_service.dialogue.incoming import Place
+from telegram_service.dialogue.reading import GENERAL_TOPIC
 from telegram_service.dialogue.settings import Keyboard
 from telegram_service.formatting.document import Kind
 from telegram_service.formatting.messages import TelegramMessage
@@ -104,10 +105,10 @@ class BotApiMessenger:
                     raise
 
     async def typing(self, place: Place) -> None:
+        # Unlike messages, which are refused with it, actions are seen in the general topic only with its id.
+        thread_id = place.thread_id or (GENERAL_TOPIC if place.is_forum else None)
         with _translated():
-            await self._bot.send_chat_action(
-                place.chat_id, ChatAction.TYPING, message_thread_id=place.thread_id
-            )
+            await self._bot.send_chat_action(place.chat_id, ChatAction.TYPING, message_thread_id=thread_id)
 
     async def acknowledge(self, query_id: str, hint: str = "") -> None:
         with _translated():
