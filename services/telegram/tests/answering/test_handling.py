@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
@@ -11,32 +12,39 @@ from typing import Any
 
 import pytest
 from ai_core_service import Server, running
+from scripted_core import Answers, Hangs, ScriptedCore, scripted_core
 from telegram_server import TelegramServer, telegram_server
-from tests.emulators.telegram.refusal import too_many
-from tests.emulators.telegram.world import Person
+from tests.emulators.telegram.refusal import BLOCKED, bad_request, too_many
+from tests.emulators.telegram.world import Chat, Person
 
 from servicekit.ai_core.client import AiCore
 from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.journal.journal import Journal, now_in_utc
+from servicekit.journal.lane import LaneLost
 from servicekit.journal.ledger import Ledger
+from servicekit.key_value.enduring_limits import EnduringLimits
+from servicekit.key_value.redis_connection import RedisConnection
+from servicekit.key_value.redis_limits import RedisLimits
 from servicekit.storage.database import Database, database_url
 from servicekit.storage.migrating import upgrade
 from servicekit.storage.sealing import SecretSeal
-from telegram_service.allowance import unlimited
+from telegram_service.allowance import Allowance, Rules, unlimited
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asking import Persona, Thresholds
-from telegram_service.answering.delivering import Deliverer
+from telegram_service.answering.delivering import Deliverer, Later
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.answering.files import Files
 from telegram_service.answering.handling import MOST_ATTEMPTS, Handler
 from telegram_service.answering.performing import Performer
 from telegram_service.answering.personal_data import PersonalData
 from telegram_service.answering.tools import Policy, Tools
-from telegram_service.answering.writing import Writer
+from telegram_service.answering.writing import Writer, Written
 from telegram_service.dialogue.decide import House
+from telegram_service.dialogue.history import Turn
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 from telegram_service.dialogue.reading import read_update
+from telegram_service.hot_keys import HotKeys
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.pacing import Pacer
 from telegram_service.storage.broadcasts import Broadcasts
@@ -162,6 +170,19 @@ class Bot:
         await self.work(policy)
         return self.shown()[before:]
 
+    async def remembered(self, lane: str = "42") -> list[tuple[int, Turn]]:
+        """Of the conversation that goes on, with the entries of the journal."""
+        return [(one.entry_id, one.turn) for one in (await self.conversations.recent(lane, 9)).turns]
+
+    async def all_rows(self) -> list[Any]:
+        """Of all tables."""
+        async with self.database.reading() as connection:
+            return [
+                row
+                for table in metadata.tables.values()
+                for row in (await connection.execute(table.select())).all()
+            ]
+
     def shown(self) -> list[str]:
         return [message.versions[-1] for message in self.server.world.from_bot(ANNE)]
 
@@ -185,13 +206,22 @@ async def bot(core: Server, tmp_path: Path) -> AsyncIterator[Bot]:
     await database.close()
 
 
+@pytest.fixture
+async def scripted(bot: Bot) -> AsyncIterator[ScriptedCore]:
+    """Writes the bot's answers."""
+    async with scripted_core() as core, AiCore(core.url, core.key) as ai_core:
+        bot.ai_core = ai_core
+        bot.__post_init__()
+        yield core
+
+
 def french(which: Phrase, **values: object) -> str:
     return phrase(which, Language.FRENCH, **values).replace("**", "")
 
 
 async def test_a_question_is_answered_and_remembered(bot: Bot) -> None:
     assert await bot.answers("Bonjour **à tous**") == ["Bonjour à tous"]
-    assert [turn.question for _, turn in await bot.conversations.recent("42", 9)] == ["Bonjour **à tous**"]
+    assert [turn.question for _, turn in await bot.remembered()] == ["Bonjour **à tous**"]
     assert (await bot.ledger.backlog()).pending == 0
 
 
@@ -248,9 +278,9 @@ async def test_a_reset_forgets_the_conversation_and_retry_takes_up_the_last_ques
     assert await bot.answers("/retry") == [french(Phrase.NOTHING_TO_RETRY)]
     await bot.answers("un")
     assert await bot.answers("/retry") == ["un"]
-    assert len(await bot.conversations.recent("42", 9)) == 1
+    assert len(await bot.remembered()) == 1
     await bot.answers("/reset")
-    assert await bot.conversations.recent("42", 9) == []
+    assert await bot.remembered() == []
 
 
 async def test_two_halves_of_a_long_message_are_one_question(bot: Bot) -> None:
@@ -258,7 +288,7 @@ async def test_two_halves_of_a_long_message_are_one_question(bot: Bot) -> None:
     await bot.says("b" * 10)
     await bot.says("c")
     await bot.work()
-    questions = [turn.question for _, turn in await bot.conversations.recent("42", 9)]
+    questions = [turn.question for _, turn in await bot.remembered()]
     assert questions == ["a" * 4050 + "b" * 10, "c"]
 
 
@@ -274,7 +304,7 @@ async def test_the_second_half_is_not_lost_where_the_answer_has_to_be_tried_agai
     bot.clock.skipped += timedelta(minutes=1)
     await bot.says("c")
     await bot.work()
-    questions = [turn.question for _, turn in await bot.conversations.recent("42", 9)]
+    questions = [turn.question for _, turn in await bot.remembered()]
     assert questions == ["a" * 4050 + "b" * 10, "c"]
 
 
@@ -284,7 +314,7 @@ async def test_what_is_said_later_is_no_second_half_however_long_the_first_has_w
     await bot.receive(update)
     await bot.says("b")
     await bot.work()
-    questions = [turn.question for _, turn in await bot.conversations.recent("42", 9)]
+    questions = [turn.question for _, turn in await bot.remembered()]
     assert questions == ["a" * 4050, "b"]
 
 
@@ -325,7 +355,7 @@ async def test_an_ai_core_that_is_away_is_waited_for_and_then_apologised_for(
         (message,) = bot.server.world.from_bot(ANNE)
         assert message.versions == [french(Phrase.TAKES_LONGER), french(Phrase.APOLOGY)]
     assert (await bot.ledger.backlog()).pending == 0
-    assert [turn.question for _, turn in await bot.conversations.recent("42", 9)] == ["un"]
+    assert [turn.question for _, turn in await bot.remembered()] == ["un"]
 
 
 async def test_what_the_model_cannot_take_is_said(bot: Bot) -> None:
@@ -363,9 +393,48 @@ async def test_people_have_their_data_and_delete_it(bot: Bot) -> None:
     await bot.presses("forget:yes")
     await bot.work()
     assert bot.shown()[-1] == french(Phrase.FORGOTTEN)
-    async with bot.database.reading() as connection:
-        for table in metadata.tables.values():
-            assert (await connection.execute(table.select())).all() == []
+    assert await bot.all_rows() == []
+
+
+async def test_who_is_forgotten_while_they_are_answered_stays_forgotten(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = bot.tools.writer.write
+
+    async def write_and_be_overtaken(*arguments: Any, **options: Any) -> Written:
+        written = await write(*arguments, **options)
+        await bot.tools.performer.personal_data.forget(ANNE)
+        return written
+
+    monkeypatch.setattr(bot.tools.writer, "write", write_and_be_overtaken)
+    await bot.says("mon secret")
+    with pytest.raises(LaneLost):
+        await bot.work()
+    assert await bot.all_rows() == []
+
+
+async def test_a_wish_to_be_forgotten_waits_for_a_redis_that_is_away(bot: Bot) -> None:
+    await bot.answers("mon secret")
+    data = bot.tools.performer.personal_data
+    away = RedisConnection("redis://127.0.0.1:1", timeout=0.1)
+    allowance = Allowance(
+        EnduringLimits(RedisLimits(away)), HotKeys(SecretSeal(b"s", "t")), Rules(), bot.clock
+    )
+    whole = bot.tools
+    waiting = replace(whole.performer, personal_data=replace(data, allowance=allowance))
+    bot.tools = replace(whole, performer=waiting)
+    await bot.answers("/forget")
+    await bot.presses("forget:yes")
+    await bot.work()
+    assert bot.shown()[-1] == french(Phrase.FORGET_ASK)
+    assert await bot.ledger.put_off() == {"Redis is away": 1}
+    assert [turn.question for _, turn in await bot.remembered()] == ["mon secret"]
+    bot.tools = whole
+    bot.clock.skipped += timedelta(minutes=1)
+    await bot.work()
+    assert bot.shown()[-1] == french(Phrase.FORGOTTEN)
+    assert await bot.all_rows() == []
+    await away.close()
 
 
 async def test_what_was_sealed_with_another_key_is_a_dead_letter(bot: Bot) -> None:
@@ -386,7 +455,7 @@ async def test_a_file_is_fetched_once_however_often_its_question_is_asked(bot: B
     await bot.work()
     assert bot.shown() == [french(Phrase.APOLOGY)]
     assert bot.server.world.files.downloads == 1
-    ((_, turn),) = await bot.conversations.recent("42", 9)
+    ((_, turn),) = await bot.remembered()
     assert (turn.question, turn.answer) == ("[[fail]] Combien ?", "")
     assert turn.document == "Document « bail.txt » :\nLe loyer est de 500 €"
 
@@ -420,4 +489,130 @@ async def test_a_voice_message_is_answered_kindly_where_nobody_can_hear_it(bot: 
     await bot.gives("voice.oga", b"OggS", kind="voice")
     await bot.work()
     assert bot.shown() == [french(Phrase.NO_VOICE)]
-    assert await bot.conversations.recent("42", 9) == []
+    assert await bot.remembered() == []
+
+
+@pytest.mark.parametrize(("command", "remembered"), [("/stop", ["attends"]), ("/reset", [])])
+async def test_an_answer_is_stopped_before_its_first_word_and_stays_in_its_conversation(
+    bot: Bot, scripted: ScriptedCore, command: str, remembered: list[str]
+) -> None:
+    scripted.on("attends", Hangs())
+    await bot.says("attends")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(bot.work())
+        while not scripted.asked:  # noqa: ASYNC110 — it tells nobody
+            await asyncio.sleep(0.01)
+        await bot.says(command)
+        await bot.work()
+    assert french(Phrase.CUT_SHORT) in bot.shown()
+    assert [turn.question for _, turn in await bot.remembered()] == remembered
+    (kept,) = await bot.conversations.of_person(ANNE)
+    assert kept.turn == Turn("attends", "")
+
+
+async def test_a_recording_that_nobody_wants_heard_any_more_is_let_go(bot: Bot) -> None:
+    begun = asyncio.Event()
+
+    async def listen_for_ever(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        begun.set()
+        await reader.read(-1)
+        writer.close()
+
+    server = await asyncio.start_server(listen_for_ever, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, AiCore(url, "neo_a_b") as bot.ai_core:
+        bot.__post_init__()
+        await bot.gives("voice.oga", b"OggS", kind="voice")
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            group.create_task(bot.work())
+            await begun.wait()
+            await bot.says("/stop")
+            await bot.work()
+    assert bot.shown() == [french(Phrase.CUT_SHORT)]
+    assert (await bot.ledger.backlog()).pending == 0
+
+
+async def test_in_a_group_everybody_repeats_their_own_question(bot: Bot) -> None:
+    bot.server.world.add_group(Chat(-100, "supergroup", "Bureau"))
+    bob = bot.server.world.add_person(Person(77, "Bob", "fr"))
+
+    async def says(person: Person, text: str) -> str:
+        bot.__post_init__()
+        await bot.receive(bot.server.world.say(person, -100, text=text))
+        await bot.work()
+        return bot.server.world.from_bot(-100)[-1].versions[-1]
+
+    assert await says(bot.anne, "@neo_test_bot à Anne") == "à Anne"
+    assert await says(bob, "/retry") == french(Phrase.NOTHING_TO_RETRY)
+    assert await says(bob, "@neo_test_bot à Bob") == "à Bob"
+    assert await says(bot.anne, "/retry") == "à Anne"
+    for person, question in ((ANNE, "à Anne"), (77, "à Bob")):
+        (kept,) = await bot.conversations.of_person(person)
+        assert kept.turn == Turn(question, question)
+
+
+async def test_an_answer_that_telegram_refuses_is_a_dead_letter(bot: Bot) -> None:
+    async def refuse(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            raise bad_request("something that nobody knows")
+        return ""
+
+    bot.server.api.meddle = refuse
+    await bot.answers("un")
+    (dead,) = await bot.ledger.dead_letters()
+    assert "refuses" in dead.reason
+    assert (await bot.ledger.backlog()).pending == 0
+
+
+async def test_an_unknown_token_is_waited_for(bot: Bot) -> None:
+    known, bot.server.api.token = bot.server.api.token, "revoked"
+    assert await bot.answers("un") == []
+    assert list(await bot.ledger.put_off()) == ["Telegram does not know TELEGRAM_BOT_TOKEN"]
+    bot.server.api.token = known
+    bot.clock.skipped += timedelta(minutes=1)
+    await bot.work()
+    assert bot.shown() == ["un"]
+
+
+async def test_a_group_that_is_gone_says_nothing_about_who_asked_there(bot: Bot) -> None:
+    async def gone(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            raise BLOCKED
+        return ""
+
+    bot.server.world.add_group(Chat(-100, "supergroup", "Bureau"))
+    bot.server.api.meddle = gone
+    await bot.receive(bot.server.world.say(bot.anne, -100, text="@neo_test_bot un"))
+    await bot.work()
+    assert await bot.people.reachable() == [ANNE]
+    await bot.answers("un")
+    assert await bot.people.reachable() == []
+
+
+async def test_what_follows_and_cannot_be_opened_takes_no_question_with_it(bot: Bot) -> None:
+    await bot.says("a" * 4050)
+    other = Envelopes(SecretSeal(b"another secret", "telegram"))
+    await bot.journal.receive("x", "42", other.close_update({"update_id": 1}))
+    await bot.work()
+    assert [turn.question for _, turn in await bot.remembered()] == ["a" * 4050]
+    assert (await bot.ledger.backlog()).dead == 1
+
+
+async def test_when_telegram_wants_silence_typing_is_silent_too(bot: Bot, scripted: ScriptedCore) -> None:
+    async def penalty(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendChatAction":
+            raise too_many(30)
+        return ""
+
+    gate = asyncio.Event()
+    scripted.on("un", Answers("un", gate=gate))
+    bot.server.api.meddle = penalty
+    await bot.says("un")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(bot.work())
+        while "sendChatAction" not in bot.server.api.calls:  # noqa: ASYNC110 — it tells nobody
+            await asyncio.sleep(0.01)
+        gate.set()
+    later = await bot.tools.deliverer.wait_turn(ANNE)
+    assert isinstance(later, Later)
+    assert later.seconds > 20

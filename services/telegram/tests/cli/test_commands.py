@@ -38,7 +38,7 @@ async def said(office: Office, settings: Settings) -> None:
     """Somebody was answered once, and given up once."""
     journal = Journal(office.database, journal_tables)
     await office.people.meet(ANNE)
-    await office.personal_data.conversations.add(f"{ANNE}", ANNE, 1, Turn(WORDS, "une réponse"))
+    await office.personal_data.conversations.add(f"{ANNE}", ANNE, 1, Turn(WORDS, "une réponse"), 1)
     update = {"update_id": 5, "message": {"from": {"id": ANNE}, "text": WORDS}}
     for key in ("5", "6"):
         await journal.receive(key, f"{ANNE}", Envelopes(seal_of(settings)).close_update(update))
@@ -108,6 +108,17 @@ def test_people_are_listed_shown_and_shut_out(capsys: pytest.CaptureFixture[str]
     assert "creativity" in typed(capsys, f"users show {ANNE}")[1]
     assert typed(capsys, f"users unban {ANNE}")[0] == 0
     assert typed(capsys, "users show 1")[0] == 1
+
+
+@pytest.mark.usefixtures("history")
+def test_data_that_cannot_be_opened_any_more_is_said_to_be_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_KEY", "another secret of the tests")
+    status, out, _ = typed(capsys, f"export {ANNE}")
+    assert status == 0
+    (kept,) = json.loads(out)["conversations"]
+    assert (kept["unreadable"], "question" in kept) == (True, False)
 
 
 @pytest.mark.usefixtures("history")

@@ -19,7 +19,7 @@ from servicekit.storage.sealing import SecretSeal
 from telegram_service.dialogue.history import Turn
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.settings import Creativity, Length, UserSettings
-from telegram_service.storage.conversations import Conversations
+from telegram_service.storage.conversations import Conversation, Conversations, Remembered
 from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.people import People, settings_of
 from telegram_service.storage.tables import metadata
@@ -44,10 +44,11 @@ class Store:
 
     async def say(self, entry_id: int, text: str, lane: str = "42", person: int = ANNE) -> None:
         await self.people.meet(person)
-        await self.conversations.add(lane, person, entry_id, Turn(text, f"re: {text}"))
+        number = (await self.conversations.recent(lane, 1)).number
+        await self.conversations.add(lane, person, entry_id, Turn(text, f"re: {text}"), number)
 
-    async def heard(self, lane: str = "42") -> list[str]:
-        return [turn.question for _, turn in await self.conversations.recent(lane, 50)]
+    async def heard(self, lane: str = "42", most_turns: int = 50) -> list[str]:
+        return [one.turn.question for one in (await self.conversations.recent(lane, most_turns)).turns]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -117,7 +118,8 @@ async def test_a_conversation_goes_on_in_its_lane(store: Store) -> None:
     await store.say(3, "ailleurs", lane="-100:7")
     assert await store.heard() == ["un", "deux"]
     assert await store.heard("-100:7") == ["ailleurs"]
-    assert await store.conversations.recent("42", 1) == [(2, Turn("deux", "re: deux"))]
+    conversation = await store.conversations.recent("42", 1)
+    assert conversation.turns == [Remembered(2, ANNE, Turn("deux", "re: deux"))]
 
 
 async def test_an_answer_that_is_written_again_takes_the_place_of_the_first(store: Store) -> None:
@@ -142,11 +144,12 @@ async def test_a_reset_and_an_hour_of_silence_begin_anew(store: Store) -> None:
 async def test_texts_are_sealed_in_the_database(store: Store, tmp_path: Path) -> None:
     turn = Turn("mon salaire", "votre salaire", "Document « salaire.pdf » :\n1 800 €")
     await store.people.meet(ANNE)
-    await store.conversations.add("42", ANNE, 1, turn)
+    number = (await store.conversations.recent("42", 1)).number
+    await store.conversations.add("42", ANNE, 1, turn, number)
     async with store.database.reading() as connection:
         row = (await connection.execute(metadata.tables["turns"].select())).one()
     assert b"salaire" not in row.question + row.answer + row.document
-    assert await store.conversations.recent("42", 1) == [(1, turn)]
+    assert await store.conversations.recent("42", 1) == Conversation(number, [Remembered(1, ANNE, turn)])
     assert [kept.turn for kept in await store.conversations.of_person(ANNE)] == [turn]
 
 
@@ -155,7 +158,9 @@ async def test_what_is_kept_of_somebody_is_theirs_to_have_and_to_delete(store: S
     await store.say(2, "à moi aussi", lane="-100")
     await store.say(3, "à Bob", lane="-100", person=BOB)
     mine = await store.conversations.of_person(ANNE)
-    assert [(kept.lane, kept.turn.question) for kept in mine] == [("42", "à moi"), ("-100", "à moi aussi")]
+    assert [kept.lane for kept in mine] == ["42", "-100"]
+    texts = ["à moi", "à moi aussi"]
+    assert [kept.turn for kept in mine] == [Turn(text, f"re: {text}") for text in texts]
     await store.conversations.forget(ANNE)
     await store.people.forget(ANNE)
     assert await store.conversations.of_person(ANNE) == []
@@ -181,7 +186,8 @@ async def test_old_turns_are_deleted(store: Store) -> None:
     store.clock.now += timedelta(days=40)
     await store.say(2, "neuf")
     assert await store.conversations.clean(store.clock.now - timedelta(days=30)) == 1
-    assert [kept.turn.question for kept in await store.conversations.of_person(ANNE)] == ["neuf"]
+    (kept,) = await store.conversations.of_person(ANNE)
+    assert kept.turn == Turn("neuf", "re: neuf")
 
 
 async def test_first_messages_that_are_worked_on_at_once_meet_one_person(store: Store) -> None:
@@ -190,3 +196,62 @@ async def test_first_messages_that_are_worked_on_at_once_meet_one_person(store: 
     await asyncio.gather(*(store.conversations.reset("42") for _ in range(4)))
     await store.say(1, "un")
     assert await store.heard() == ["un"]
+
+
+async def test_what_was_asked_before_a_reset_belongs_to_the_conversation_before(store: Store) -> None:
+    await store.people.meet(ANNE)
+    before = await store.conversations.recent("42", 9)
+    await store.conversations.reset("42")
+    await store.conversations.add("42", ANNE, 1, Turn("un", "la moitié"), before.number)
+    assert await store.heard() == []
+    await store.say(2, "deux")
+    await store.conversations.add("42", ANNE, 1, Turn("un", "tout"), before.number + 1)
+    assert await store.heard() == ["deux"]
+
+
+async def test_a_turn_stays_whose_it_was(store: Store) -> None:
+    await store.say(1, "à moi", lane="-100")
+    await store.say(1, "à moi, encore", lane="-100", person=BOB)
+    assert await store.conversations.of_person(BOB) == []
+    (kept,) = await store.conversations.of_person(ANNE)
+    assert kept.turn == Turn("à moi, encore", "re: à moi, encore")
+
+
+async def test_long_conversations_begin_with_the_same_turn_for_a_block_of_questions(store: Store) -> None:
+    begins = []
+    for number in range(1, 26):
+        await store.say(number, f"{number}")
+        begins.append((await store.heard(most_turns=8))[0])
+    assert begins == ["1"] * 11 + ["5"] * 4 + ["9"] * 4 + ["13"] * 4 + ["17"] * 2
+
+
+async def test_a_turn_that_cannot_be_opened_any_more_takes_nothing_else_with_it(store: Store) -> None:
+    await store.say(1, "avant")
+    seal = SecretSeal(b"another secret", "turns")
+    renewed = Conversations(store.database, seal, store.clock, session_timeout=timedelta(hours=1))
+    await renewed.add("42", ANNE, 2, Turn("après", "oui"), (await renewed.recent("42", 9)).number)
+    assert [one.entry_id for one in (await renewed.recent("42", 9)).turns] == [2]
+    assert [kept.turn for kept in await renewed.of_person(ANNE)] == [None, Turn("après", "oui")]
+
+
+async def test_forgetting_one_touches_no_conversation_of_others(store: Store) -> None:
+    await store.conversations.recent(f"{ANNE}:7", 1)
+    await store.conversations.reset(f"{BOB}")
+    await store.say(1, "à moi")
+    await store.conversations.forget(ANNE, [f"{ANNE}:7"])
+    async with store.database.reading() as connection:
+        rows = (await connection.execute(metadata.tables["conversations"].select())).all()
+    assert [(row.lane, row.number) for row in rows] == [(f"{BOB}", 2)]
+
+
+async def test_who_has_not_written_for_long_is_deleted_unless_shut_out(store: Store) -> None:
+    many = [
+        {"id": number, "settings": {}, "banned": number == 5, "reachable": True} for number in range(2_001)
+    ]
+    seen = {"first_seen": store.clock.now, "last_seen": store.clock.now}
+    async with store.database.writing() as connection:
+        await connection.execute(metadata.tables["people"].insert(), [one | seen for one in many])
+    store.clock.now += timedelta(days=40)
+    await store.people.meet(7)
+    assert await store.people.clean(store.clock.now - timedelta(days=30)) == 1_999
+    assert {known.person.id for known in await store.people.listed()} == {5, 7}

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal.lane import HeldLane
-from servicekit.journal.records import UNFINISHED, Entry, EntryState
+from servicekit.journal.records import Entry, EntryState
+from servicekit.key_value.failures import StoreUnavailable
 from servicekit.logging import get_logger
 from servicekit.storage.sealing import Unreadable
 from telegram_service.answering.asked import Asked
@@ -70,7 +74,11 @@ class Handler:
             return True
         if entry.state is EntryState.OPEN:
             refusal = self._tools.envelopes.refusal_in(update)
-            later = await self._answer(lane, entry, incoming, refusal)
+            try:
+                later = await self._answer(lane, entry, incoming, refusal)
+            except StoreUnavailable as error:
+                # Somebody wants to be forgotten: that is done when it can be done everywhere.
+                later = Later(error.retry_after, "Redis is away")
             if later is not None:
                 return await self._put_off(lane, entry, later)
             if await self._is_forgotten(entry):
@@ -97,16 +105,17 @@ class Handler:
         if reply.forgotten:
             await tools.performer.personal_data.forget_wish(person.id, entry)
             return None
-        if reply.turn is not None:
-            await tools.conversations.add(lane.name, person.id, *reply.turn)
-        if not reply.outgoing:
-            # A note may be out that the answer takes longer, and now there will be none.
-            for part in await lane.parts(entry):
-                if part.state in UNFINISHED:
-                    await lane.dropped(part)
         contents = [tools.envelopes.close_answer(outgoing) for outgoing in reply.outgoing]
-        await lane.answer(entry, contents, joined=reply.joined)
+        remember = partial(self._remember, lane.name, person, reply)
+        await lane.answer(entry, contents, joined=reply.joined, also=remember)
+        if reply.tokens:
+            # Not before: whoever was forgotten meanwhile is told by a lost lane, and is counted no more.
+            await tools.allowance.charge(person.id, entry.key, reply.tokens)
         return None
+
+    async def _remember(self, lane: str, person: Person, reply: Reply, connection: AsyncConnection) -> None:
+        if reply.turn is not None:
+            await self._tools.conversations.store(connection, lane, person.id, *reply.turn)
 
     async def _perform(self, deed: Deed, asked: Asked) -> list[Outgoing]:
         try:
@@ -120,7 +129,11 @@ class Handler:
         outcome = await self._tools.deliverer.deliver(lane, entry, incoming.place)
         if isinstance(outcome, Later):
             return await self._put_off(lane, entry, outcome)
-        if outcome == "unreachable":
+        if outcome == "refused":
+            self._tools.metrics.failed("answer_refused")
+            await lane.bury(entry, "Telegram refuses the answer")
+            return True
+        if outcome == "unreachable" and not incoming.place.is_group:
             await self._tools.people.mark(incoming.sender.id, reachable=False)
         await lane.finish(entry, "" if outcome == "delivered" else outcome)
         if not incoming.is_control and outcome == "delivered":

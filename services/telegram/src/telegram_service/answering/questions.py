@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from servicekit.ai_core.errors import AiCoreError, Busy, ModelMissing, NotAllowed, Refused, Unreachable
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry
 from servicekit.logging import get_logger
+from servicekit.storage.sealing import Unreadable
 from telegram_service.answering.asked import Asked
 from telegram_service.answering.asking import Persona, Strain, chat_request, strain_of, with_less
 from telegram_service.answering.delivering import Later
 from telegram_service.answering.files import CannotRead, NotNow
+from telegram_service.answering.heeding import Ear, Stopped
 from telegram_service.answering.patience import is_long, next_try, time_for_a_try
 from telegram_service.answering.tools import Policy, Reply, Tools
 from telegram_service.answering.writing import Written
@@ -44,6 +48,8 @@ class _Case:
     turn: Turn
     before: list[Turn]
     """The conversation so far."""
+    conversation: int
+    """Its number: another may begin before this is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,33 +86,42 @@ class Questions:
         self, lane: HeldLane, entry: Entry, asked: Asked, action: Question, reply: Reply
     ) -> Later | None:
         """Complete the reply; Later, if that cannot be just now."""
-        turns = await self._tools.conversations.recent(lane.name, self._policy.persona.most_turns)
+        conversation = await self._tools.conversations.recent(lane.name, self._policy.persona.most_turns)
+        turns = conversation.turns
         entry_id = entry.id
         if isinstance(action, AskAgain):
-            if not turns:
+            # In a group, others have asked since: theirs is not repeated, and what it was about comes later.
+            own = [number for number, one in enumerate(turns) if one.person_id == asked.person.id]
+            if not own:
                 reply.outgoing += asked.say(Phrase.NOTHING_TO_RETRY)
                 return None
-            entry_id, question = turns.pop()
+            entry_id, question, turns = turns[own[-1]].entry_id, turns[own[-1]].turn, turns[: own[-1]]
         else:
-            earlier = next((turn for number, turn in turns if number == entry.id), None)
-            turns = [(number, turn) for number, turn in turns if number != entry.id]
+            earlier = next((one.turn for one in turns if one.entry_id == entry.id), None)
+            turns = [one for one in turns if one.entry_id != entry.id]
             if isinstance(action, AskAboutFile):
-                found = earlier or await self._from_file(lane, entry, asked, action.sent, reply)
+                found = earlier or await self._from_file(
+                    lane, entry, asked, action.sent, reply, conversation.number
+                )
                 if not isinstance(found, Turn):
                     return found
                 question = found
             else:
                 question = Turn(await self._whole_text(lane, asked, action.question, reply), "")
-        before = [turn for _, turn in turns]
-        return await self._write(_Case(lane, entry, asked, entry_id, question, before), reply)
+        before = [one.turn for one in turns]
+        case = _Case(lane, entry, asked, entry_id, question, before, conversation.number)
+        return await self._write(case, reply)
 
     async def _from_file(
-        self, lane: HeldLane, entry: Entry, asked: Asked, sent: Sent, reply: Reply
+        self, lane: HeldLane, entry: Entry, asked: Asked, sent: Sent, reply: Reply, conversation: int
     ) -> Turn | Later | None:
         """The question that a file is; None: there will be none. It is fetched and read once, then kept."""
         try:
-            async with self._tools.writer.typing(asked.incoming.place):
+            async with Ear(lane, entry).listening(), self._tools.writer.typing(asked.incoming.place):
                 question = await self._tools.files.question(sent, asked.language)
+        except Stopped:
+            reply.outgoing += asked.say(Phrase.CUT_SHORT)
+            return None
         except CannotRead as error:
             reply.outgoing += asked.say(error.phrase, **error.values)
             return None
@@ -116,14 +131,23 @@ class Questions:
                 return Later(wait, error.reason)
             reply.outgoing += asked.say(Phrase.FILE_GONE)
             return None
-        await self._tools.conversations.add(lane.name, asked.person.id, entry.id, question)
+
+        async def remember(connection: AsyncConnection) -> None:
+            kept = lane.name, asked.person.id, entry.id, question, conversation
+            await self._tools.conversations.store(connection, *kept)
+
+        await lane.within(remember)
         return question
 
     async def _whole_text(self, lane: HeldLane, asked: Asked, text: str, reply: Reply) -> str:
         """With its second half, where a client divided it."""
         last = asked.incoming.content
         for following in (await lane.pending())[1:]:
-            incoming = read_update(self._tools.envelopes.open_update(following.payload), *self._bot)
+            try:
+                incoming = read_update(self._tools.envelopes.open_update(following.payload), *self._bot)
+            except Unreadable:
+                # It is told of when its own turn comes.
+                break
             if incoming is None or incoming.sender != asked.incoming.sender:
                 break
             if not is_continued(last, incoming.content):
@@ -179,7 +203,7 @@ class Questions:
 
     async def _answered(self, case: _Case, manner: _Manner, written: Written, reply: Reply) -> None:
         asked = case.asked
-        await self._tools.allowance.charge(asked.person.id, case.entry.key, written.tokens)
+        reply.tokens = written.tokens
         self._tools.metrics.written(written.model, written.tokens)
         said = written.text.strip()
         ending = asked.say(Phrase.CUT_SHORT) if written.stopped else []
@@ -189,7 +213,7 @@ class Questions:
         if manner.gone:
             ending += asked.say(Phrase.MODEL_GONE, model=manner.gone, default=written.model)
         reply.outgoing += [*messages, *ending] or asked.say(Phrase.EMPTY_ANSWER)
-        reply.turn = case.entry_id, replace(case.turn, answer=said)
+        reply.turn = case.entry_id, replace(case.turn, answer=said), case.conversation
 
     async def _later(self, case: _Case, error: AiCoreError, reply: Reply) -> Later | None:
         """Wait and try again, until it has taken too long."""
@@ -204,7 +228,7 @@ class Questions:
         self._tools.metrics.failed("no_answer")
         _log.warning("no answer", reason=type(error).__name__, unreachable=isinstance(error, Unreachable))
         reply.outgoing += asked.say(Phrase.APOLOGY)
-        reply.turn = case.entry_id, replace(case.turn, answer="")
+        reply.turn = case.entry_id, replace(case.turn, answer=""), case.conversation
         return None
 
     @property

@@ -66,8 +66,10 @@ class Reply:
     """What an entry is answered with."""
 
     outgoing: list[Outgoing] = field(default_factory=list)
-    turn: tuple[int, Turn] | None = None
-    """What is remembered, with the entry that it belongs to."""
+    turn: tuple[int, Turn, int] | None = None
+    """What is remembered, with the entry and the conversation that it belongs to."""
+    tokens: int = 0
+    """What it has cost."""
     joined: list[Entry] = field(default_factory=list)
     """What is answered together with it."""
     forgotten: bool = False

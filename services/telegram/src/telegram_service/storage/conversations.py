@@ -2,18 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, case, delete, exists, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.storage.database import Database
+from servicekit.storage.deleting import PAGE, delete_by_pages
 from servicekit.storage.inserting import insert_once
-from servicekit.storage.sealing import Seal
-from telegram_service.dialogue.history import Turn
+from servicekit.storage.sealing import Seal, Unreadable
+from telegram_service.dialogue.history import Turn, block_of, first_of
 from telegram_service.storage.tables import conversations, turns
+
+# Built once, because every message needs them.
+_IN_CONVERSATION = (turns.c.lane == bindparam("of_lane")) & (turns.c.conversation == bindparam("number"))
+_NEWEST = (
+    select(turns, select(func.count()).where(_IN_CONVERSATION).scalar_subquery().label("there_are"))
+    .where(_IN_CONVERSATION)
+    .order_by(turns.c.entry_id.desc())
+    .limit(bindparam("most"))
+)
+_GO_ON = (
+    update(conversations)
+    .where(conversations.c.lane == bindparam("of_lane"))
+    .values(
+        number=conversations.c.number + case((conversations.c.last_used < bindparam("long_ago"), 1), else_=0),
+        last_used=bindparam("now"),
+    )
+    .returning(conversations.c.number)
+)
+
+
+@lru_cache
+def _put(dialect: str) -> Any:
+    """A turn; of one that there is, only what was said changes: it stays whose and where it was."""
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(turns)
+    return insert.on_conflict_do_update(
+        index_elements=["entry_id"],
+        set_={name: insert.excluded[name] for name in ("question", "answer", "document", "at")},
+    )
+
+
+_USED = (
+    update(conversations)
+    .where(conversations.c.lane == bindparam("of_lane"))
+    .values(last_used=bindparam("now"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A turn of a conversation."""
+
+    entry_id: int
+    """Of the journal: what it answered."""
+    person_id: int
+    """Who asked."""
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What goes on in a lane."""
+
+    number: int
+    """It goes up whenever a new one begins there."""
+    turns: list[Remembered]
+    """The newest, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +82,8 @@ class KeptTurn:
 
     lane: str
     at: datetime
-    turn: Turn
+    turn: Turn | None
+    """None: it cannot be opened any more."""
 
 
 class Conversations:
@@ -44,36 +105,53 @@ class Conversations:
         self._clock = clock
         self._timeout = session_timeout
 
-    async def recent(self, lane: str, limit: int) -> list[tuple[int, Turn]]:
-        """The newest turns of the conversation that goes on in a lane, oldest first, each with the entry of
-        the journal that it answered."""
-        async with self._database.writing() as connection:
-            number = await self._number(connection, lane)
-            statement = (
-                select(turns)
-                .where(turns.c.lane == lane, turns.c.conversation == number)
-                .order_by(turns.c.entry_id.desc())
-                .limit(limit)
-            )
-            rows = (await connection.execute(statement)).mappings().all()
-        return [(row["entry_id"], self._opened(row)) for row in reversed(rows)]
+    async def recent(self, lane: str, most_turns: int) -> Conversation:
+        """The conversation that goes on in a lane, without turns that cannot be opened any more.
 
-    async def add(self, lane: str, person_id: int, entry_id: int, turn: Turn) -> None:
-        """A question that was answered, or answered again."""
+        Args:
+            most_turns: that are to be read; there are up to a block more (``dialogue.history``).
+        """
         async with self._database.writing() as connection:
             number = await self._number(connection, lane)
-            await connection.execute(delete(turns).where(turns.c.entry_id == entry_id))
-            values = {
-                "entry_id": entry_id,
-                "lane": lane,
-                "person_id": person_id,
-                "conversation": number,
-                "question": self._seal.close(turn.question.encode(), lane),
-                "answer": self._seal.close(turn.answer.encode(), lane),
-                "document": self._seal.close(turn.document.encode(), lane) if turn.document else None,
-                "at": self._clock(),
-            }
-            await connection.execute(insert(turns).values(values))
+            wanted = {"of_lane": lane, "number": number, "most": most_turns + block_of(most_turns)}
+            rows = (await connection.execute(_NEWEST, wanted)).mappings().all()
+        known = rows[: len(rows) and rows[0]["there_are"] - first_of(rows[0]["there_are"], most_turns)]
+        opened = [(row, self._opened(row)) for row in reversed(known)]
+        return Conversation(
+            number, [Remembered(row["entry_id"], row["person_id"], turn) for row, turn in opened if turn]
+        )
+
+    async def add(self, lane: str, person_id: int, entry_id: int, turn: Turn, conversation: int) -> None:
+        """A question that was answered, or answered again.
+
+        Args:
+            conversation: that it was asked in, as :meth:`recent` said: another may have begun since.
+        """
+        async with self._database.writing() as connection:
+            await self.store(connection, lane, person_id, entry_id, turn, conversation)
+
+    async def store(
+        self,
+        connection: AsyncConnection,
+        lane: str,
+        person_id: int,
+        entry_id: int,
+        turn: Turn,
+        conversation: int,
+    ) -> None:
+        """As :meth:`add`, in a transaction of the caller's."""
+        values = {
+            "entry_id": entry_id,
+            "lane": lane,
+            "person_id": person_id,
+            "conversation": conversation,
+            "question": self._seal.close(turn.question.encode(), lane),
+            "answer": self._seal.close(turn.answer.encode(), lane),
+            "document": self._seal.close(turn.document.encode(), lane) if turn.document else None,
+            "at": self._clock(),
+        }
+        await connection.execute(_USED, {"of_lane": lane, "now": self._clock()})
+        await connection.execute(_put(self._database.dialect), values)
 
     async def reset(self, lane: str) -> None:
         """Begin a new conversation."""
@@ -92,38 +170,41 @@ class Conversations:
             rows = (await connection.execute(statement)).mappings().all()
         return [KeptTurn(row["lane"], row["at"], self._opened(row)) for row in rows]
 
-    async def forget(self, person_id: int) -> None:
-        """Delete what somebody asked and was answered, wherever."""
+    async def forget(self, person_id: int, own_lanes: Sequence[str] = ()) -> None:
+        """Delete what somebody asked and was answered, wherever, and the conversations that are empty then:
+        these, and those in ``own_lanes``."""
+        said = delete(turns).where(turns.c.person_id == person_id).returning(turns.c.lane)
+        used = exists().where(turns.c.lane == conversations.c.lane)
         async with self._database.writing() as connection:
-            await connection.execute(delete(turns).where(turns.c.person_id == person_id))
-            still_used = select(turns.c.lane)
-            await connection.execute(delete(conversations).where(conversations.c.lane.not_in(still_used)))
+            lanes = sorted({*own_lanes, *(await connection.execute(said)).scalars()})
+            for start in range(0, len(lanes), PAGE):
+                here = conversations.c.lane.in_(lanes[start : start + PAGE])
+                await connection.execute(delete(conversations).where(here, ~used))
 
     async def clean(self, before: datetime) -> int:
         """Delete turns from before a moment; returns how many."""
-        async with self._database.writing() as connection:
-            count: int = (await connection.execute(delete(turns).where(turns.c.at < before))).rowcount
-            await connection.execute(delete(conversations).where(conversations.c.last_used < before))
-            return count
+        count = await delete_by_pages(self._database, turns.c.entry_id, turns.c.at < before)
+        await delete_by_pages(self._database, conversations.c.lane, conversations.c.last_used < before)
+        return count
 
     async def _number(self, connection: AsyncConnection, lane: str) -> int:
         """Of the conversation that goes on; a new one if nothing was said for long."""
         now = self._clock()
-        # Held until the transaction ends: /reset comes past the answer that is being remembered.
-        present = select(conversations).where(conversations.c.lane == lane).with_for_update()
-        row = (await connection.execute(present)).mappings().one_or_none()
-        if row is None:
-            newest = select(func.max(turns.c.conversation)).where(turns.c.lane == lane)
-            number: int = ((await connection.execute(newest)).scalar_one_or_none() or 0) + 1
-            fresh = {"lane": lane, "number": number, "last_used": now}
-            await connection.execute(insert_once(self._database.dialect, conversations, fresh))
-            row = (await connection.execute(present)).mappings().one()
-        number = int(row["number"]) + int(now - row["last_used"] > self._timeout)
-        await connection.execute(
-            update(conversations).where(conversations.c.lane == lane).values(number=number, last_used=now)
-        )
-        return number
+        # The row is held until the transaction ends: /reset comes past the answer that is being remembered.
+        used = {"of_lane": lane, "now": now, "long_ago": now - self._timeout}
+        number: int | None = (await connection.execute(_GO_ON, used)).scalar_one_or_none()
+        if number is not None:
+            return number
+        newest = select(func.max(turns.c.conversation)).where(turns.c.lane == lane)
+        first: int = ((await connection.execute(newest)).scalar_one_or_none() or 0) + 1
+        fresh = {"lane": lane, "number": first, "last_used": now}
+        await connection.execute(insert_once(self._database.dialect, conversations, fresh))
+        return int((await connection.execute(_GO_ON, used)).scalar_one())
 
-    def _opened(self, row: RowMapping) -> Turn:
+    def _opened(self, row: RowMapping) -> Turn | None:
         texts = (row["question"], row["answer"], row["document"])
-        return Turn(*(self._seal.open(text, row["lane"]).decode() if text else "" for text in texts))
+        try:
+            return Turn(*(self._seal.open(text, row["lane"]).decode() if text else "" for text in texts))
+        except Unreadable:
+            # SECRET_KEY has changed, or it was damaged: what is said from now on is answered all the same.
+            return None

@@ -34,7 +34,7 @@ AROUND: tuple[tuple[type, str, str, str], ...] = (
     (BotApiMessenger, "send", "", "after Telegram's reply"),
     (HeldLane, "streaming", "", "after streaming is stored"),
     (BotApiMessenger, "edit", "before an edit", "after an edit"),
-    (Conversations, "add", "", "after the turn is remembered"),
+    (Conversations, "store", "", "after the turn is remembered"),
     (HeldLane, "answer", "before the answer is stored", "after the answer is stored"),
     (HeldLane, "sent", "before sent is stored", "after sent is stored"),
     (HeldLane, "unsent", "", ""),
