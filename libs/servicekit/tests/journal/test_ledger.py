@@ -8,8 +8,6 @@ import pytest
 from journal_office import Office
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState
@@ -82,26 +80,6 @@ async def test_after_a_scrub_no_file_holds_what_was_deleted(office: Office, tmp_
 def held_in(folder: Path) -> bytes:
     """All that its files hold."""
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-
-
-async def test_the_dead_are_listed_without_what_they_said(office: Office) -> None:
-    held, entry = await office.claimed()
-    await held.bury(entry, "no way")
-    asked: list[str] = []
-
-    def look(*arguments: object) -> None:
-        asked.append(str(arguments[2]))
-
-    event.listen(Engine, "before_cursor_execute", look)
-    try:
-        (dead,) = await office.ledger.dead_letters()
-    finally:
-        event.remove(Engine, "before_cursor_execute", look)
-    assert (dead.id, dead.reason, dead.payload) == (entry.id, "no way", b"")
-    assert not any("entries.payload" in statement for statement in asked)
-    found = await office.ledger.find(entry.id)
-    assert found is not None
-    assert found.payload == b"question"
 
 
 async def test_the_dead_are_listed_without_what_they_said(office: Office) -> None:

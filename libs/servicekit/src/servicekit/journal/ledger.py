@@ -92,7 +92,7 @@ class Ledger:
         can be larger than the memory; :meth:`find` brings one."""
         entries = self._tables.entries
         shown = [column for column in entries.c if column is not entries.c.payload]
-        statement = select(*shown, literal(b"").label("payload")).where(entries.c.state == EntryState.DEAD)
+        statement = select(*shown, literal(b"").label("payload")).where(entries.c.state == _DEAD)
         async with self._database.reading() as connection:
             rows = await connection.execute(statement.order_by(entries.c.id).limit(limit))
             return [entry_of(row) for row in rows.mappings()]
