@@ -12,6 +12,7 @@ import uvloop
 from telegram.error import InvalidToken, TelegramError
 
 from servicekit import logging
+from servicekit.key_value.failures import StoreUnavailable
 from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
@@ -91,7 +92,7 @@ def _finish(work: Coroutine[Any, Any, int]) -> int:
         return uvloop.run(work)
     except (DatabaseAddressError, ListenError, SecretFileError, InvalidToken) as error:
         return complain(sentence(error))
-    except (StorageUnavailable, TelegramError) as error:
+    except (StorageUnavailable, StoreUnavailable, TelegramError) as error:
         return complain(sentence(error), status=AWAY)
     except KeyboardInterrupt:
         return STOPPED_BY_HAND
@@ -107,6 +108,8 @@ def sentence(error: Exception) -> str:
                 "The database cannot be used: check TELEGRAM_DATABASE_URL, TELEGRAM_DB_USER and "
                 "TELEGRAM_DB_PASSWORD, and that it runs."
             )
+        case StoreUnavailable():
+            return "Redis cannot be used: check REDIS_URL and REDIS_PASSWORD, and that it runs."
         case InvalidToken():
             return "TELEGRAM_BOT_TOKEN: Telegram does not know it. @BotFather gives valid ones."
         case TelegramError():

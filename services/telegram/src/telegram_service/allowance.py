@@ -51,10 +51,10 @@ class Refused:
 
 class Allowance:
     """One for the process. While Redis is away, limits hold for this process alone: nobody is silenced
-    because a server is gone. Nothing here raises."""
+    because a server is gone. Nothing here raises, but :meth:`forget`."""
 
     def __init__(self, limits: Limits, keys: HotKeys, rules: Rules, clock: Callable[[], datetime]) -> None:
-        """``limits`` never raises StoreUnavailable (``EnduringLimits``, ``EmbeddedLimits``)."""
+        """``limits`` raises StoreUnavailable at most when it is to forget (``EnduringLimits``)."""
         self._limits = limits
         self._keys = keys
         self._rules = rules
@@ -83,7 +83,8 @@ class Allowance:
         }
 
     async def forget(self, person_id: int) -> None:
-        """Delete all that is known of somebody."""
+        """Delete all that is known of somebody. Raises StoreUnavailable while Redis is away: it would still
+        be there when Redis is back."""
         await self._limits.forget(*self._keys.limits_of_person(person_id, self._clock().date()))
 
     async def _too_many(self, incoming: Incoming) -> Refused | None:

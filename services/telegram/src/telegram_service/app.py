@@ -19,6 +19,7 @@ from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.documents.programs import missing
 from servicekit.hot_state import HotState
 from servicekit.journal.crew import Crew
+from servicekit.journal.gate import Gate
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.journal.records import Entry
@@ -45,7 +46,7 @@ from telegram_service.hot_keys import HotKeys
 from telegram_service.intake import Intake
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.measured import MeasuredMessenger
-from telegram_service.messenger.pacing import Pacer
+from telegram_service.messenger.pacing import OVERALL_PER_SECOND, Pacer
 from telegram_service.metrics import Metrics, Page
 from telegram_service.polling import ALLOWED_UPDATES, poll
 from telegram_service.resources import (
@@ -66,6 +67,8 @@ from telegram_service.storage.tables import journal as journal_tables
 from telegram_service.web import WEBHOOK_PATH, Door, create_web
 
 HOUSEKEEPING_SECONDS = 3_600.0
+BEGUN_PER_SECOND = OVERALL_PER_SECOND + 4
+"""Lanes, while messages come in: a few more than answers may go out."""
 
 log = get_logger(__name__)
 
@@ -77,6 +80,7 @@ class Attic:
     ledger: Ledger
     conversations: Conversations
     broadcasts: Broadcasts
+    people: People
 
     async def clean(self, before: datetime) -> dict[str, int]:
         """Delete what is from before a moment; returns how much. Raises StorageUnavailable."""
@@ -84,6 +88,7 @@ class Attic:
             "turns": await self.conversations.clean(before),
             "entries": await self.ledger.clean(before),
             "broadcasts": await self.broadcasts.clean(before),
+            "people": await self.people.clean(before),
         }
 
 
@@ -167,7 +172,8 @@ def assemble(
     )
     me = (bot.id, bot.username)
     handler = Handler(policy_of(settings), tools, bot_id=me[0], bot_name=me[1], clock=now_in_utc)
-    crew = Crew(journal, handler.handle, hot.wakeups, workers=settings.workers)
+    gate = Gate(BEGUN_PER_SECOND)
+    crew = Crew(journal, handler.handle, hot.wakeups, workers=settings.workers, gate=gate)
     intake = Intake(
         journal,
         envelopes,
@@ -186,7 +192,7 @@ def assemble(
     if hot.ping is not None:
         checks["redis"] = hot.ping
     page = Page(metrics, ledger, people, now_in_utc)
-    door = Door(intake, _secret(settings), Health(checks, {"database"}), page.render)
+    door = Door(intake, _secret(settings), Health(checks, {"database"}), page.render, gate)
     broadcaster = Broadcaster(
         journal=Journal(database, journal_tables, lease_seconds=BROADCAST_LEASE),
         broadcasts=broadcasts,
@@ -195,7 +201,7 @@ def assemble(
         deliverer=deliverer,
         envelopes=envelopes,
     )
-    return Service(bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts))
+    return Service(bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts, people))
 
 
 def _secret(settings: Settings) -> str | None:

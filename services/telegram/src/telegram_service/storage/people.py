@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from servicekit.storage.database import Database
+from servicekit.storage.deleting import delete_by_pages
 from servicekit.storage.inserting import insert_once
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.settings import Creativity, Length, UserSettings
 from telegram_service.storage.tables import people
 
+SEEN_AGAIN = timedelta(minutes=1)
+_KNOWN = select(people).where(people.c.id == bindparam("person"))
+_SEEN = update(people).where(people.c.id == bindparam("person")).returning(people)
 Choice = TypeVar("Choice", Length, Creativity)
 
 
@@ -45,16 +49,14 @@ class People:
         self._clock = clock
 
     async def meet(self, person_id: int) -> Person:
-        """Somebody who writes just now, new or known."""
+        """Somebody who writes just now, new or known. That they do is noted once a minute."""
         now = self._clock()
+        known = await self._database.first(_KNOWN, {"person": person_id})
+        if known is not None and known["reachable"] and now - known["last_seen"] < SEEN_AGAIN:
+            return _person(known)
+        seen = {"person": person_id, "last_seen": now, "reachable": True}
         async with self._database.writing() as connection:
-            seen = (
-                update(people)
-                .where(people.c.id == person_id)
-                .values(last_seen=now, reachable=True)
-                .returning(people)
-            )
-            row = (await connection.execute(seen)).mappings().one_or_none()
+            row = (await connection.execute(_SEEN, seen)).mappings().one_or_none()
             if row is None:
                 fresh = {
                     "id": person_id,
@@ -66,7 +68,7 @@ class People:
                 }
                 # Somebody's first messages may be worked on at the same time: a command goes past a question.
                 await connection.execute(insert_once(self._database.dialect, people, fresh))
-                row = (await connection.execute(seen)).mappings().one()
+                row = (await connection.execute(_SEEN, seen)).mappings().one()
             return _person(row)
 
     async def save(self, person_id: int, settings: UserSettings) -> None:
@@ -127,6 +129,12 @@ class People:
             await connection.execute(delete(people).where(people.c.id == person_id, ~people.c.banned))
             blank = update(people).where(people.c.id == person_id).values(settings={})
             await connection.execute(blank)
+
+    async def clean(self, before: datetime) -> int:
+        """Delete those who have not written since a moment, and with them all that they had chosen; returns
+        how many. Who is shut out stays so."""
+        gone = (people.c.last_seen < before) & ~people.c.banned
+        return await delete_by_pages(self._database, people.c.id, gone)
 
     async def _change(self, person_id: int, **values: Any) -> None:
         async with self._database.writing() as connection:
