@@ -57,6 +57,11 @@ def test_what_is_kept_says_the_same_and_names_nobody(kind: str) -> None:
     assert pruned(kept) == kept
 
 
+def test_who_was_replied_to_is_not_kept() -> None:
+    replied = pruned(updates()["mention"])["message"]["reply_to_message"]
+    assert replied == {"from": {}}
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(),

@@ -13,6 +13,8 @@ _Shape = Mapping[str, Any]
 _WHO: _Shape = {"id": None, "is_bot": None, "language_code": None}
 _CHAT: _Shape = {"id": None, "type": None, "is_forum": None}
 _FILE: _Shape = {"file_id": None, "file_name": None, "file_size": None, "width": None, "mime_type": None}
+_BOT: _Shape = {"id": None, "is_bot": None}
+"""Kept only of bots: whether this one was replied to has to be known, and which person was, has not."""
 _NOTHING: _Shape = {}
 """That it is there, and nothing of what it says."""
 _MESSAGE: _Shape = {
@@ -23,7 +25,7 @@ _MESSAGE: _Shape = {
     "text": None,
     "caption": None,
     "entities": {"type": None, "offset": None, "length": None},
-    "reply_to_message": {"from": {"id": None}},
+    "reply_to_message": {"from": _BOT},
     "message_thread_id": None,
     "is_topic_message": None,
     "media_group_id": None,
@@ -72,6 +74,8 @@ def _pruned(value: Any, shape: _Shape | None) -> Any:
     if shape is None:
         return value
     if isinstance(value, Mapping):
+        if shape is _BOT and value.get("is_bot") is not True:
+            return {}
         return {name: _pruned(value[name], inner) for name, inner in shape.items() if name in value}
     if isinstance(value, list | tuple):
         return [_pruned(each, shape) for each in value]
