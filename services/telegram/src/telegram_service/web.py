@@ -47,7 +47,6 @@ def create_web(door: Door) -> FastAPI:
     """The application."""
     app = create_app("Code du Travail Neo, Telegram service", door.health, door.metrics)
 
-    @app.post(WEBHOOK_PATH)
     async def webhook(request: Request) -> Response:
         shown = request.headers.get(SECRET_HEADER, "")
         if door.secret is None or not hmac.compare_digest(shown.encode(), door.secret.encode()):
@@ -70,4 +69,6 @@ def create_web(door: Door) -> FastAPI:
             )
         return JSONResponse({"status": "stored"})
 
+    # Past FastAPI's reading of parameters: there are none, and updates come in crowds.
+    app.add_route(WEBHOOK_PATH, webhook, methods=["POST"])
     return app

@@ -400,4 +400,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Any) -> None:
     if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
         # One that reads first and writes then could not wait for another writer: it would fail.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # Past SQLAlchemy's bookkeeping of results: there are none.
+        cursor = connection.connection.cursor()
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.close()
