@@ -24,6 +24,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from certificates import Certificates, issue
 from servers import HOST, PATIENCE, Program, _free_port
@@ -45,6 +46,14 @@ def somebody(domain: str = DOMAINS[1]) -> str:
 def nobody() -> str:
     """An address that Postfix does not know."""
     return f"nobody{secrets.token_hex(5)}@{DOMAINS[1]}"
+
+
+def _waits_for_clients(process: psutil.Process) -> bool:
+    try:
+        return process.name() in {"auth", "imap-login"}
+    except psutil.NoSuchProcess:
+        # It has ended meanwhile.
+        return False
 
 
 class Dovecot(Program):
@@ -76,8 +85,7 @@ class Dovecot(Program):
             *children, master = self._processes()
             self._signal(signal.SIGINT, [master])
             # They would wait for their clients: half a minute for Postfix, which asks for passwords.
-            waiting = [child for child in children if child.name() in {"auth", "imap-login"}]
-            self._signal(signal.SIGKILL, waiting)
+            self._signal(signal.SIGKILL, [child for child in children if _waits_for_clients(child)])
         super().stop()
 
     def deliver(self, address: str, *mails: bytes) -> None:

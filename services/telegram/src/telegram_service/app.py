@@ -228,15 +228,18 @@ async def run(settings: Settings) -> None:
         for lack in await asyncio.to_thread(missing):
             log.warning("not installed", for_want_of_it_no=lack)
         service.crew.start()
-        async with (
-            _receiving(settings, service, lifetime),
-            lifetime.background(keep_house(settings, service)),
-            lifetime.background(service.broadcaster.run()),
-        ):
-            log.info("serving", bot=service.bot.username, webhook=settings.webhook_url is not None)
-            await lifetime.wait()
-        log.info("draining")
-        await service.crew.stop(settings.drain_timeout)
+        try:
+            async with (
+                _receiving(settings, service, lifetime),
+                lifetime.background(keep_house(settings, service)),
+                lifetime.background(service.broadcaster.run()),
+            ):
+                log.info("serving", bot=service.bot.username, webhook=settings.webhook_url is not None)
+                await lifetime.wait()
+        finally:
+            # Also where one of them has failed: lanes that are not given back stand still for half a minute.
+            log.info("draining")
+            await service.crew.stop(settings.drain_timeout)
 
 
 def _door_of(settings: Settings, service: Service) -> AbstractAsyncContextManager[int]:
