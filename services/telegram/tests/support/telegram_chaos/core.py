@@ -72,20 +72,30 @@ class Core:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Core]:
         """Served from this event loop until the block ends."""
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        serving: set[asyncio.Task[None]] = set()
+
+        def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            serving.add(asyncio.create_task(self._serve(reader, writer)))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
         self._port = server.sockets[0].getsockname()[1]
         try:
             yield self
         finally:
             server.close()
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            while self.ailment != "gone" and (request := await _read(reader)) is not None:
-                if not await self._answer(writer, *request):
-                    break
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while self.ailment != "gone" and (request := await _read(reader)) is not None:
+                    if not await self._answer(writer, *request):
+                        break
+        finally:
+            writer.transport.abort()
 
     async def _answer(
         self, writer: asyncio.StreamWriter, line: str, headers: dict[str, str], body: bytes
