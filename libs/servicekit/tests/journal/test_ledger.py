@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from journal_office import Office
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState
+from servicekit.storage.database import Database, database_url
 
 
 async def test_all_that_was_said_in_some_lanes_is_read_page_by_page(office: Office) -> None:
@@ -69,12 +71,26 @@ async def test_after_a_scrub_no_file_holds_what_was_deleted(office: Office, tmp_
         await office.database.scrub()
         return
     words = [b"the words of somebody %d" % number for number in range(50)]
-    for number, text in enumerate(words):
-        await office.journal().receive(f"m{number}", "chat", text * 40)
-    assert any(text in held_in(tmp_path) for text in words)
+    for number, said in enumerate(words):
+        await office.journal().receive(f"m{number}", "chat", said * 40)
+    assert any(said in held_in(tmp_path) for said in words)
     await office.ledger.forget("chat")
     await office.database.scrub()
-    assert not any(text in held_in(tmp_path) for text in words)
+    assert not any(said in held_in(tmp_path) for said in words)
+
+
+async def test_a_scrub_waits_for_who_reads_just_now(tmp_path: Path) -> None:
+    url = database_url(f"sqlite:///{tmp_path}/journal.db")
+    database = Database(url, in_loop=True)
+    async with database.writing() as connection:
+        await connection.execute(text("CREATE TABLE words AS SELECT 'words of somebody' AS word"))
+    async with database.writing() as reader:
+        scrubbing = asyncio.create_task(database.scrub())
+        await asyncio.wait({scrubbing}, timeout=0.1)
+        assert (await reader.execute(text("DELETE FROM words"))).rowcount == 1
+    await scrubbing
+    assert b"words of somebody" not in held_in(tmp_path)
+    await database.close()
 
 
 def held_in(folder: Path) -> bytes:

@@ -37,6 +37,7 @@ CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 3.0
 POOL_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
+SCRUB_AGAIN_SECONDS = 0.02
 """How long nobody tries after a connection was lost: callers learn at once instead of waiting in turn."""
 RETRY_AFTER_SECONDS = 2.0
 POOL_SIZE = 10
@@ -129,6 +130,7 @@ class Database:
         self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
+        self._command_seconds = command_seconds
         self._make_unavailable = unavailable
         self._pause_until = 0.0
         self._closing: set[asyncio.Future[None]] = set()
@@ -226,9 +228,16 @@ class Database:
         Raises:
             StorageUnavailable: the database does not answer in time.
         """
-        if self.dialect == "sqlite":
+        until = self._clock() + self._command_seconds
+        while self.dialect == "sqlite":
             async with self.reading() as connection:
-                await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                done = await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                # Somebody who reads or writes just now is no error, but a number.
+                if not done.one()[0]:
+                    return
+            if self._clock() > until:
+                raise self._unavailable()
+            await asyncio.sleep(SCRUB_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Close all connections."""
