@@ -69,8 +69,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     orders = os.fdopen(0, "rb", buffering=0)
     while True:
-        listened: list[Any] = [orders, wake]
-        ready, _, _ = select.select(listened, [], [])
+        ready, _, _ = select.select([orders.fileno(), wake], [], [])
         if wake in ready:
             os.read(wake, 4096)
             _reap(running)
