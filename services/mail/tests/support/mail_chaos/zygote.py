@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mail_chaos import points
 from sqlalchemy import URL
 from telegram_chaos.fast_time import FACTOR, FastLoop, fast_clock, fast_monotonic, fast_utc
 
-from mail_chaos import points
 from mail_service import app, connecting, records
 from mail_service.answering import delivering
 from mail_service.config import Settings
