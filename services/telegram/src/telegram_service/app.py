@@ -124,7 +124,7 @@ def assemble(
     """The service over what it needs from outside. ``bot`` is initialized."""
     seal = seal_of(settings)
     envelopes, allowance = Envelopes(seal), allowance_of(settings, hot.limits, seal)
-    journal, ledger = Journal(database, journal_tables), Ledger(database, journal_tables)
+    journal, ledger = Journal(database, journal_tables, has_urgent=False), Ledger(database, journal_tables)
     timeout = timedelta(seconds=settings.session_timeout)
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
     people, broadcasts = People(database, now_in_utc), Broadcasts(database, now_in_utc)

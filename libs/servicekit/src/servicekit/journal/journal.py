@@ -38,14 +38,17 @@ class Journal:
         owner: str | None = None,
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], datetime] = now_in_utc,
+        has_urgent: bool = True,
     ) -> None:
         """``owner`` names this process for operators. The clocks of processes that share a journal may
-        differ by a fraction of ``lease_seconds``."""
+        differ by a fraction of ``lease_seconds``. Where nothing is ever urgent (``has_urgent``), claims need
+        not look for it, past all that waits."""
         self._database = database
         self._tables = tables
         self._owner = owner or uuid.uuid4().hex
         self._lease = timedelta(seconds=lease_seconds)
         self._clock = clock
+        self._has_urgent = has_urgent
 
     async def receive(
         self,
@@ -114,7 +117,7 @@ class Journal:
         if looks_first and await self._database.first(claimable, {"now": now, "due_by": now}) is None:
             return None
         async with self._database.writing() as connection:
-            for due_by in (LONG_AGO, now):
+            for due_by in (LONG_AGO, now) if self._has_urgent else (now,):
                 found = await connection.execute(claimable, {"now": now, "due_by": due_by})
                 lane = found.scalar_one_or_none()
                 if lane is not None:

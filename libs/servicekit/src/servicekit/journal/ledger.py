@@ -70,10 +70,10 @@ class Ledger:
             oldest_unsent=waiting_since,
         )
 
-    async def pending(self) -> int:
-        """How many entries wait now: what can be asked for each message, as opposed to :meth:`backlog`, which
-        looks at everything that is kept."""
-        row = await self._database.first(queries.count_pending(self._tables), {})
+    async def pending(self, most: int = 1_000_000) -> int:
+        """How many entries wait now, counted up to ``most``: what can be asked for each message, other than
+        :meth:`backlog`, which looks at everything that is kept."""
+        row = await self._database.first(queries.count_pending(self._tables), {"most": most})
         return 0 if row is None else int(row["waiting"])
 
     async def put_off(self) -> dict[str, int]:

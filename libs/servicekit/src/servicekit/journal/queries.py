@@ -141,8 +141,10 @@ def pending(tables: JournalTables) -> Select[Any]:
 
 @lru_cache
 def count_pending(tables: JournalTables) -> Select[Any]:
-    """How many entries are pending, as ``waiting``."""
-    return select(func.count().label("waiting")).where(tables.entries.c.closed_at.is_(None))
+    """How many entries are pending, as ``waiting``. Parameter: ``most``, the number to which it counts."""
+    entries = tables.entries.c
+    some = select(entries.id).where(entries.closed_at.is_(None)).limit(bindparam("most")).subquery()
+    return select(func.count().label("waiting")).select_from(some)
 
 
 @lru_cache

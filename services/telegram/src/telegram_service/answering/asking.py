@@ -29,6 +29,11 @@ class Thresholds:
     short_answers: int
     no_edits: int
 
+    @property
+    def highest(self) -> int:
+        """More than these need not be counted."""
+        return max(self.short_answers, self.no_edits)
+
 
 def strain_of(waiting: int, thresholds: Thresholds) -> Strain:
     """The strain of so many messages that wait."""

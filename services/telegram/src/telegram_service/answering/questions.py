@@ -158,7 +158,9 @@ class Questions:
         return text
 
     async def _write(self, case: _Case, reply: Reply) -> Later | None:
-        strain = strain_of(await self._tools.ledger.pending(), self._policy.thresholds)
+        strain = strain_of(
+            await self._tools.ledger.pending(self._policy.thresholds.highest), self._policy.thresholds
+        )
         self._tools.metrics.strained(strain)
         manner: _Manner | None = _Manner(self._policy.persona, case.asked.person.settings, case.before)
         failure: AiCoreError | None = None
