@@ -59,6 +59,7 @@ def configure(level: LogLevel = "info", format: LogFormat = "json", stream: Text
     for name in UVICORN_LOGGERS:
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in SILENT_LOGGERS:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from mail_service.mailbox.port import MailboxRefused, MailboxUnavailable, SignInRefused
 from mail_service.mailbox.wire import Connection, ImapServer
+from mail_service.signing_in import Password
 
 Work = Callable[[Connection], Awaitable[None]]
 
@@ -30,6 +31,7 @@ class Desk:
         self._refused_pause = refused_pause
         self._clock = clock
         self._refused_until = 0.0
+        self._refusals = 0
         self._turn = asyncio.Lock()
         self._connection: Connection | None = None
 
@@ -68,8 +70,13 @@ class Desk:
         if self._clock() < self._refused_until:
             raise SignInRefused("the server refused to let us in a moment ago")
         try:
-            return await Connection.open(self._server, self._patience)
+            connection = await Connection.open(self._server, self._patience)
         except SignInRefused:
-            # Health is asked for every few seconds, and so many wrong passwords lock an account.
-            self._refused_until = self._clock() + self._refused_pause
+            self._refusals += 1
+            # A token may have been an old one, and the next is fresh; a password stays what it is. Health is
+            # asked for every few seconds, and so many wrong ones lock an account.
+            if self._refusals > 1 or isinstance(self._server.signing_in, Password):
+                self._refused_until = self._clock() + self._refused_pause
             raise
+        self._refusals = 0
+        return connection
