@@ -22,6 +22,7 @@ from servicekit.journal.crew import Crew
 from servicekit.journal.journal import Journal
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Part
+from servicekit.storage.database import StorageUnavailable
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.storage.conversations import Conversations
 
@@ -81,7 +82,13 @@ def _around(original: Callable[..., Any], trace: Trace, before: str, after: str)
     @functools.wraps(original)
     async def around(*args: Any, **kwargs: Any) -> Any:
         trace.reach(before)
-        result = await original(*args, **kwargs)
+        try:
+            result = await original(*args, **kwargs)
+        except StorageUnavailable:
+            if original.__name__ == "sending":
+                # Whether the database stored it before it went away, nobody knows.
+                trace.write({"doubted": args[1].entry_id})
+            raise
         if isinstance(result, Part):
             trace.write({"part": result.id, "entry": result.entry_id, "state": result.state})
         if result is not None or original.__name__ != "claim":

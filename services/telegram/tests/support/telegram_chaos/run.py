@@ -15,12 +15,6 @@ from random import Random
 from typing import Any
 
 from sqlalchemy import select
-from telegram_server import TOKEN, TelegramServer, telegram_server
-from tests.emulators.telegram.world import Person
-
-from servicekit.journal.records import PartState
-from servicekit.storage.database import Database, StorageUnavailable, database_url
-from servicekit.storage.sealing import seal_for
 from telegram_chaos.core import KEY, Core
 from telegram_chaos.fast_time import FACTOR, fast_clock
 from telegram_chaos.forks import End, Zygote
@@ -29,6 +23,12 @@ from telegram_chaos.outages import Servers, happen
 from telegram_chaos.plan import INSIDE, LONGEST_LIFE, SPEAKING_SECONDS, Life, Plan, Saying
 from telegram_chaos.verdict import EntryRow, Facts, PartRow, Said, ShownRow, Verdict, judge
 from telegram_chaos.zygote import FOR_A_WHILE
+from telegram_server import TOKEN, TelegramServer, telegram_server
+from tests.emulators.telegram.world import Person
+
+from servicekit.journal.records import PartState
+from servicekit.storage.database import Database, StorageUnavailable, database_url
+from servicekit.storage.sealing import seal_for
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.storage.tables import journal as tables
 
@@ -298,13 +298,16 @@ def _trace(stage: Stage) -> list[dict[str, Any]]:
 
 
 def _sends_under_way(stage: Stage) -> list[int]:
-    """The entries whose answer was being sent when the process was killed, once for each such send."""
+    """The entries whose answer was being sent when the process was killed, or whose sending the database cut
+    off while it was announced: once for each such send."""
     sending: dict[int, int] = {}
     found: list[int] = []
     for line in _trace(stage):
         if "killed" in line:
             found += sending.values()
             sending.clear()
+        elif "doubted" in line:
+            found.append(line["doubted"])
         elif line["state"] == PartState.SENDING:
             sending[line["part"]] = line["entry"]
         else:
