@@ -8,6 +8,7 @@ from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.errors import AiCoreError
 from servicekit.journal.journal import Journal
 from servicekit.journal.ledger import Ledger
+from servicekit.journal.records import EntryState
 from servicekit.logging import get_logger
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asked import Asked
@@ -105,7 +106,8 @@ class Performer:
     async def _stop(self, asked: Asked, *, tell: bool) -> list[Outgoing]:
         lane = asked.incoming.place.lane
         running = await self.ledger.oldest_pending(lane)
-        if running is None:
+        if running is None or running.state is EntryState.ANSWERED:
+            # An answer that is complete is only being delivered: there is nothing left to stop.
             return asked.say(Phrase.NOTHING_RUNS) if tell else []
         await self.journal.signal(lane, stop_signal(running.id))
         # It may wait for the AI core: then nobody would hear the signal before that comes back.
