@@ -38,8 +38,8 @@ converter: .setup-base  ## install what converts safetensors for OpenVINO, in va
 
 .PHONY: lint
 lint: .setup-test  ## ruff, import-linter, mypy --strict
-	@$(BIN)/ruff check --quiet --output-format concise .
-	@$(BIN)/ruff format --check --output-format concise . || { echo "make format repairs this."; exit 1; }
+	@$(BIN)/ruff check --no-cache --quiet --output-format concise .
+	@$(BIN)/ruff format --no-cache --check --output-format concise . || { echo "make format repairs this."; exit 1; }
 	@$(BIN)/lint-imports --no-logo
 	@failed=0; for member in $(TYPED); do \
 	    MYPY_NUM_WORKERS=2 $(BIN)/mypy --no-error-summary $$member || failed=1; \
@@ -48,7 +48,7 @@ lint: .setup-test  ## ruff, import-linter, mypy --strict
 
 .PHONY: format
 format: .setup-test  ## let ruff repair and format what it can
-	@$(BIN)/ruff check --quiet --fix --exit-zero --output-format concise . ; $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --no-cache --quiet --fix --exit-zero --output-format concise . ; $(BIN)/ruff format --no-cache --quiet .
 
 .PHONY: bench
 bench: .setup-test  ## measure the engine and the server (minutes; LLAMA_SERVER=/path compares)

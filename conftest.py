@@ -1,6 +1,7 @@
 """For all tests of the workspace: real servers, and how hypothesis behaves."""
 
 from hypothesis import settings
+
 from mail_servers import (
     _dovecot,
     _postfix,

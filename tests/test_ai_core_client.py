@@ -9,8 +9,8 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from ai_core_service import Server, running, wait_until
 
+from ai_core_service import Server, running, wait_until
 from servicekit.ai_core.client import AiCore, key_in
 from servicekit.ai_core.errors import (
     AiCoreError,

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.emulators.telegram.world import Person
+
 from ai_core_service import PATIENCE, ROOT, free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
-from tests.emulators.telegram.world import Person
 
 TOOLS = ("sh", "make", "env", "cat", "grep", "awk", "dirname", "id", "uname")
 """All that is on that machine besides Python. The set-up may not fetch compilers: there is no apt-get."""

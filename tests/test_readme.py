@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from ai_core_service import ROOT, Server, running
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,12 +18,12 @@ from typing import Any
 
 import httpx
 import psutil
-from servers import PostgresServer
-from telegram_chaos.core import KEY
-from telegram_server import TOKEN
 
 from loadtests.bench.servers import free_port
 from loadtests.telegram.city import FIRST_PERSON, PEOPLE
+from servers import PostgresServer
+from telegram_chaos.core import KEY
+from telegram_server import TOKEN
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 
 SECRET = "of-the-load-test"  # noqa: S105 - nobody's

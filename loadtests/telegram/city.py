@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from telegram_chaos.core import Core
-from telegram_server import telegram_server
 from tests.emulators.telegram.app import BotApi
 from tests.emulators.telegram.world import Person, World
+
+from telegram_chaos.core import Core
+from telegram_server import telegram_server
 
 PEOPLE = 1_000
 FIRST_PERSON = 1_000

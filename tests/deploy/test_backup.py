@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from servers import HOST, PostgresServer
 
+from servers import HOST, PostgresServer
 from workspace_setup.servers import postgresql_programs
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "deploy" / "backup"

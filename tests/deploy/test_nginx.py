@@ -14,13 +14,14 @@ import httpx
 import pytest
 import uvicorn
 import websockets
-from nginx_server import NginxServer
-from servers import HOST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
+
+from nginx_server import NginxServer
+from servers import HOST
 
 NOWHERE = "127.0.0.1:9"
 

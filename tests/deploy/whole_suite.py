@@ -23,9 +23,10 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
-from telegram_server import TOKEN, TelegramServer, telegram_server
 from tests.deploy.docker_engine import ROOT, DockerEngine
 from tests.emulators.telegram.world import Person
+
+from telegram_server import TOKEN, TelegramServer, telegram_server
 
 PROJECT = "neotest"
 GATEWAY = "172.29.0.1"

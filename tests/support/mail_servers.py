@@ -26,9 +26,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from certificates import Certificates, issue
 from servers import HOST, PATIENCE, Program, _free_port
-
 from workspace_setup import servers as installed
 
 DOMAINS = ("example.test", "people.test", "elsewhere.test")

@@ -8,6 +8,7 @@ import ssl
 import time
 
 import pytest
+
 from mail_servers import PASSWORD, Dovecot, Postfix, nobody, somebody
 from servers import HOST, PATIENCE
 

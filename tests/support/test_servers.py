@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 from redis import exceptions
-from servers import PostgresServer, RedisServer
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from servers import PostgresServer, RedisServer
 
 
 @pytest.mark.parametrize("round_", [1, 2])

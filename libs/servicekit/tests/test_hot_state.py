@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from servers import RedisServer
 
+from servers import RedisServer
 from servicekit.hot_state import open_hot_state
 from servicekit.key_value.failures import StoreUnavailable
 from servicekit.key_value.limits import Bucket

@@ -7,10 +7,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from mail_servers import Dovecot, Postfix, somebody
-from sent_mails import arrived, outgoing
-from token_server import CLIENT_ID, CLIENT_SECRET, LIFE_SECONDS, REFRESH_TOKEN, TokenServer
 
+from mail_servers import Dovecot, Postfix, somebody
 from mail_service.mailbox.imap import ImapMailbox, Timing
 from mail_service.mailbox.port import MailboxUnavailable, SignInRefused
 from mail_service.mailbox.wire import ImapServer
@@ -18,6 +16,8 @@ from mail_service.sending.port import NotSent
 from mail_service.sending.session import Security, SmtpServer
 from mail_service.sending.smtp import SmtpOutlet
 from mail_service.signing_in import AccessTokens, NoToken
+from sent_mails import arrived, outgoing
+from token_server import CLIENT_ID, CLIENT_SECRET, LIFE_SECONDS, REFRESH_TOKEN, TokenServer
 
 USER = somebody()
 

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import document_samples as samples
 import psutil
 import pytest
 
+import document_samples as samples
 from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.documents.port import DocumentRefused, ExtractorUnavailable, Kind, Limits, Refusal
 from servicekit.documents.programs import missing

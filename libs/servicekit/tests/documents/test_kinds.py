@@ -3,10 +3,10 @@
 import contextlib
 
 import pytest
-from document_samples import LETTER_PNG, archive, compound_file, pdf, word, word_97
 from hypothesis import given
 from hypothesis import strategies as st
 
+from document_samples import LETTER_PNG, archive, compound_file, pdf, word, word_97
 from servicekit.documents.kinds import kind_of
 from servicekit.documents.port import DocumentRefused, Kind, Refusal
 

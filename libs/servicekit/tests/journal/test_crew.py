@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_office import Office, open_office
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from journal_office import Office, open_office
 from servicekit.journal.crew import Crew, Handle
 from servicekit.journal.journal import Journal
 from servicekit.journal.lane import HeldLane, LaneLost

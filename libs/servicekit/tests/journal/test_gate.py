@@ -8,8 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journal_office import Office
 
+from journal_office import Office
 from servicekit.journal.crew import Crew
 from servicekit.journal.gate import QUIET_SECONDS, Gate
 from servicekit.journal.journal import Journal

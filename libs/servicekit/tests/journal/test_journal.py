@@ -6,8 +6,8 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from journal_office import LEASE, Office
 
+from journal_office import LEASE, Office
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState, PartState
 

@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from journal_office import Office
 from sqlalchemy import event, text
 from sqlalchemy.engine import Engine
 
+from journal_office import Office
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState
 from servicekit.storage.database import Database, database_url

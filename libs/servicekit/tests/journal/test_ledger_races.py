@@ -8,10 +8,10 @@ import traceback
 from typing import Any
 
 import pytest
-from journal_office import Office
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from journal_office import Office
 from servicekit.journal import queries
 from servicekit.journal.ledger import PAGE
 from servicekit.journal.records import EntryState, PartState

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from servers import RedisServer
-
 from servicekit.journal.redis_wakeups import RedisWakeups
 from servicekit.journal.wakeups import Bell
 from servicekit.key_value.redis_connection import RedisConnection

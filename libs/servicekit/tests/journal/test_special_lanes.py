@@ -6,10 +6,10 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from journal_office import LEASE, Office, address, office
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from journal_office import LEASE, Office, address, office
 from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import EntryState, PartState
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import RedisServer
 
+from servers import RedisServer
 from servicekit.key_value.embedded_limits import TIDY_ABOVE, EmbeddedLimits
 from servicekit.key_value.enduring_limits import EnduringLimits
 from servicekit.key_value.failures import StoreUnavailable

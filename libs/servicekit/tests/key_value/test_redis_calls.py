@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from servers import RedisServer
 
+from servers import RedisServer
 from servicekit.key_value.failures import StoreUnavailable
 from servicekit.key_value.redis_calls import TOGETHER, RedisScripts
 from servicekit.key_value.redis_connection import TIMEOUT, RedisConnection

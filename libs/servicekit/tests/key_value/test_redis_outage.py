@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from servers import RedisServer
 from structlog.testing import capture_logs
 
+from servers import RedisServer
 from servicekit.key_value.failures import StoreUnavailable
 from servicekit.key_value.redis_connection import TIMEOUT, RedisConnection
 from servicekit.key_value.redis_store import RedisStore

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from access_keys import open_access
-from servers import PostgresServer
 
+from access_keys import open_access
 from ai_core.access import authenticator as module
 from ai_core.access.administration import IssuedKey, KeyAdministration, KeyWish, local_wish
 from ai_core.access.authenticator import GRACE_SECONDS, Authenticator, Rules
@@ -22,6 +21,7 @@ from ai_core.errors import Forbidden, InvalidRequest, NeoError, StorageUnavailab
 from ai_core.storage.database import Database
 from ai_core.storage.keys import KeyRecord, KeyRepository
 from ai_core.storage.migrations import upgrade
+from servers import PostgresServer
 from servicekit.storage.database import database_url
 
 CLIENT = ("203.0.113.9", 4711)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import RedisServer
 
 from ai_core.access.limits.ledger import LEASE_SECONDS, WINDOW_SECONDS, Demand, Kind, Lease, Ledger
 from ai_core.access.limits.memory_ledger import MemoryLedger
 from ai_core.access.limits.redis_ledger import RedisLedger
 from ai_core.storage.redis_connection import RedisConnection
+from servers import RedisServer
 
 PATIENT = 20.0
 """Seconds: what is tested here is what is decided, not how fast."""

@@ -11,7 +11,6 @@ from datetime import UTC, date, datetime
 
 import pytest
 from prometheus_client import CollectorRegistry
-from servers import RedisServer
 from structlog.testing import capture_logs
 
 from ai_core.access.caller import Caller, KeyLimits, Scope
@@ -23,6 +22,7 @@ from ai_core.access.limits.redis_ledger import RedisLedger
 from ai_core.access.limits.refusal import RateLimited
 from ai_core.errors import InvalidRequest, StorageUnavailable
 from ai_core.storage.redis_connection import RedisConnection
+from servers import RedisServer
 from servicekit.key_value.redis_connection import TIMEOUT
 
 

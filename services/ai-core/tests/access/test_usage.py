@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import structlog
-from access_keys import open_access
 
+from access_keys import open_access
 from ai_core.access import usage as module
 from ai_core.access.usage import UsageLedger
 from ai_core.errors import StorageUnavailable

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from access_keys import KEY
-from edge_server import Server, error_of
 
+from access_keys import KEY
 from ai_core.access.administration import utc_now
 from ai_core.access.caller import Scope
+from edge_server import Server, error_of
 
 PATH = "/api/v1/admin/keys"
 

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from access_keys import KEY
-from edge_server import FakeEngine, Server, events_of
-
 from ai_core.engine.messages import ChatMessage
+from edge_server import FakeEngine, Server, events_of
 
 CONVERSATION = [
     {"role": "system", "content": "Be brief."},

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from edge_server import Server, error_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from ai_core.api.native_requests import ChatBody, GenerateBody
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.errors import InvalidRequest, NeoError
 from ai_core.inference.requests import GenerationRequest
+from edge_server import Server, error_of
 
 USER = {"role": "user", "content": "Hello"}
 DEEP = 10_000

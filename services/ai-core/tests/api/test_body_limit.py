@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from access_keys import HEADER_LINE
-from edge_server import Server, error_of
 
+from access_keys import HEADER_LINE
 from ai_core.api import json_body
+from edge_server import Server, error_of
 
 TEN_MEGABYTES = 10_000_000
 

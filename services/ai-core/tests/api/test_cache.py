@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from edge_server import FakeAnswer, FakeEngine, Server, error_of, events_of, running_server
 
 from ai_core.errors import InvalidRequest
 from ai_core.inference.service import Limits
+from edge_server import FakeAnswer, FakeEngine, Server, error_of, events_of, running_server
 
 GREEDY: dict[str, Any] = {"prompt": "one two", "temperature": 0}
 

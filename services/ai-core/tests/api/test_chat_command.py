@@ -7,14 +7,14 @@ import io
 from collections.abc import Callable
 
 import pytest
-from access_keys import KEY
-from edge_server import FakeAnswer, Server
 from hypothesis import given
 from hypothesis import strategies as st
 
+from access_keys import KEY
 from ai_core.cli import chat
 from ai_core.engine.messages import ChatMessage
 from ai_core.errors import Overloaded
+from edge_server import FakeAnswer, Server
 
 ENGLISH = {"LANG": "en_GB.UTF-8"}
 

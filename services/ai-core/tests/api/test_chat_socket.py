@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 import structlog
 import websockets
-from access_keys import HEADERS, KEY
-from edge_server import FakeEngine, Server, checked_error, echo, running_server
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from access_keys import HEADERS, KEY
 from ai_core.access.caller import Scope
 from ai_core.api.chat_socket.frames import parse_frame
 from ai_core.api.live_sockets import LiveSockets, SocketBounds
 from ai_core.api.server import listen, serve
 from ai_core.app import Service
 from ai_core.errors import GenerationFailed, InvalidRequest
+from edge_server import FakeEngine, Server, checked_error, echo, running_server
 
 
 class Client:

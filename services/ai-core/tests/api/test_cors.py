@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+
 from edge_server import FakeEngine, Server, echo, error_of, running_server
 
 PAGE = "https://app.example.org"

@@ -8,12 +8,12 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from access_keys import HEADER_LINE
-from edge_server import Server
 
+from access_keys import HEADER_LINE
 from ai_core.api import presence
 from ai_core.api.event_stream import EventStream
 from ai_core.api.exchange import Exchange
+from edge_server import Server
 
 if TYPE_CHECKING:
     from starlette.types import Message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from edge_server import Server, error_of, events_of
 
 CONTEXT = {

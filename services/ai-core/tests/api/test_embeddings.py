@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from access_keys import KEY
-from edge_server import FakeAnswer, Server, error_of
 
+from access_keys import KEY
 from ai_core.errors import EngineUnavailable, InvalidRequest
+from edge_server import FakeAnswer, Server, error_of
 
 MODEL = "fake-model"
 VECTOR = [0.25, -0.5, 0.125]

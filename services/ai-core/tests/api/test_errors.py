@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import structlog
-from edge_server import Server, checked_error, error_of, events_of
 from structlog.contextvars import merge_contextvars
 
 from ai_core import errors
 from ai_core.api.errors import error_headers, status_of
+from edge_server import Server, checked_error, error_of, events_of
 
 FAILURES = [
     (errors.InvalidRequest("no", parameter="messages"), 400),

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from edge_server import FakeEngine, Server, error_of, events_of, running_server
 from prometheus_client import CollectorRegistry
 
 from ai_core.inference.content_filter.current import ContentFilter
 from ai_core.inference.content_filter.metrics import ContentFilterMetrics
 from ai_core.inference.content_filter.source import Filtering
+from edge_server import FakeEngine, Server, error_of, events_of, running_server
 
 
 @pytest.fixture

@@ -15,14 +15,12 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from access_keys import KEY, temporary_access
-from edge_server import LIMITS, FakeEngine, Server, echo, error_of, listening, make_context, running_server
 from fastapi import APIRouter, FastAPI, WebSocket
-from servers import PostgresServer
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import Message
 
+from access_keys import KEY, temporary_access
 from ai_core.access.administration import KeyWish, utc_now
 from ai_core.access.assembly import access_over
 from ai_core.access.caller import Scope
@@ -39,6 +37,8 @@ from ai_core.api.route_access import (
     open_to_all,
 )
 from ai_core.config import Settings
+from edge_server import LIMITS, FakeEngine, Server, echo, error_of, listening, make_context, running_server
+from servers import PostgresServer
 
 OPEN = {"/livez", "/readyz"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

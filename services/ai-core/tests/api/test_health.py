@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from edge_server import FakeEngine, Server, echo, running_server
-from servers import PostgresServer, RedisServer
 
 from ai_core.api.health import http_status, status_of
 from ai_core.storage.redis_connection import RedisConnection
+from edge_server import FakeEngine, Server, echo, running_server
+from servers import PostgresServer, RedisServer
 
 
 @asynccontextmanager

@@ -9,10 +9,8 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from access_keys import HEADERS, temporary_access
-from edge_server import LIMITS, FakeEngine, Server, echo, error_of, listening, make_context, running_server
-from servers import RedisServer
 
+from access_keys import HEADERS, temporary_access
 from ai_core.access.administration import KeyWish
 from ai_core.access.caller import KeyLimits, PriorityClass, Scope
 from ai_core.access.limits.redis_ledger import RedisLedger
@@ -21,6 +19,8 @@ from ai_core.engine.messages import Submit
 from ai_core.errors import EngineUnavailable
 from ai_core.inference.service import Limits
 from ai_core.storage.redis_connection import RedisConnection
+from edge_server import LIMITS, FakeEngine, Server, echo, error_of, listening, make_context, running_server
+from servers import RedisServer
 
 PROMPT = "Bonjour"
 FAILED = EngineUnavailable("gone", retry_after=1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from access_keys import KEY
-from edge_server import Server
 from prometheus_client import CollectorRegistry
 
+from access_keys import KEY
 from ai_core.api.middleware import RequestCounter, RequestScope
 from ai_core.errors import Overloaded
+from edge_server import Server
 
 
 async def test_an_answer_is_one_line_with_tokens_and_times(echo_server: Server) -> None:

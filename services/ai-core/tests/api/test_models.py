@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from edge_server import READY, FakeEngine, Server, echo, error_of, running_server
 from msgspec import structs
 
 from ai_core.access.caller import Scope
@@ -16,6 +15,7 @@ from ai_core.catalog.facts import FileFacts
 from ai_core.catalog.models import ModelEntry
 from ai_core.catalog.plan import Changes, ModelPlan
 from ai_core.errors import ModelsFileInvalid
+from edge_server import READY, FakeEngine, Server, echo, error_of, running_server
 
 ADAPTED = structs.replace(READY, adapters=["formal", "terse"])
 PLAN = ModelPlan(

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ai_core_service import AI_CORE, DEMO_MODEL
-from fake_hub import FakeHub, Fault, fake_hub
 
 from ai_core.__main__ import command
 from ai_core.catalog.hub.progress import Rate
 from ai_core.cli.models.bar import plain_line
+from ai_core_service import AI_CORE, DEMO_MODEL
+from fake_hub import FakeHub, Fault, fake_hub
 
 DEMO = DEMO_MODEL.read_bytes()
 REPOSITORY = "neo/demo-GGUF"

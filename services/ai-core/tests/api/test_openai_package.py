@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
-from access_keys import KEY
-from edge_server import Server
 from openai.types.chat import ChatCompletionMessageParam
 
+from access_keys import KEY
 from ai_core import errors
+from edge_server import Server
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello there"}]
 MODEL = "fake-model"

@@ -9,14 +9,14 @@ from typing import Any
 
 import jsonschema
 import pytest
-from edge_server import FakeEngine, Server, echo, running_server
-from openapi_file import PATH, current_text
 
 from ai_core.api.description.answer_fields import ANSWER_FIELDS
 from ai_core.api.description.document import example_of, operations
 from ai_core.api.description.request_fields import REQUEST_FIELDS
 from ai_core.api.description.routes import PARAMETERS, REQUEST_HEADERS, ROUTES
 from ai_core.api.errors import STATUS
+from edge_server import FakeEngine, Server, echo, running_server
+from openapi_file import PATH, current_text
 
 DOCUMENT: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]

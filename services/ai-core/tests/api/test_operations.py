@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from edge_server import Server, error_of
 
 from ai_core.engine.messages import Stats
 from ai_core.errors import GenerationFailed
 from ai_core.residency.recovery import Cause
+from edge_server import Server, error_of
 
 
 async def test_the_server_is_ready_before_any_model_is(server: Server) -> None:

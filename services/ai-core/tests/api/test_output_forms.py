@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import pytest
-from edge_server import FakeAnswer, FakeEngine, Server, echo, error_of, events_of, running_server
 
 from ai_core.api.completion_requests import CompletionBody
 from ai_core.api.json_body import parse
@@ -17,6 +16,7 @@ from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.engine.messages import Alternative, Grammar, TokenLogprob
 from ai_core.errors import GenerationFailed, InvalidRequest
 from ai_core.inference.service import Limits
+from edge_server import FakeAnswer, FakeEngine, Server, echo, error_of, events_of, running_server
 
 USER = {"role": "user", "content": "Hello"}
 SCHEMA = {"type": "object", "properties": {"z": {}, "a": {"enum": ["é", 1.5]}}}

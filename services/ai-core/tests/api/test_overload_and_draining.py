@@ -7,11 +7,11 @@ import os
 import signal
 
 import httpx
-from access_keys import HEADERS
-from edge_server import Server, error_of
 
+from access_keys import HEADERS
 from ai_core.api.server import listen, serve
 from ai_core.app import Service
+from edge_server import Server, error_of
 
 PLACES = 4
 

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from edge_server import Server, checked_error
 
 from ai_core.api.protocol import MAX_HEAD_BYTES
+from edge_server import Server, checked_error
 
 
 async def answer_to(server: Server, content: bytes) -> tuple[bytes, dict[str, Any]]:

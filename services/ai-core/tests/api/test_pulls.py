@@ -11,8 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from edge_server import FakeEngine, Server, checked_error, error_of, running_server
-from fake_hub import FakeHub, Fault, fake_hub
 
 from ai_core.access.caller import Scope
 from ai_core.catalog.hub.orders import Terms
@@ -20,6 +18,8 @@ from ai_core.catalog.hub.puller import Puller
 from ai_core.catalog.hub.pulls import Pulls
 from ai_core.catalog.models import HubSource
 from ai_core.catalog.places import hub_folder
+from edge_server import FakeEngine, Server, checked_error, error_of, running_server
+from fake_hub import FakeHub, Fault, fake_hub
 
 BIG = bytes(range(256)) * 4_000
 NAME = "owner/name"

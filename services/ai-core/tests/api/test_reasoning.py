@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from edge_server import FakeAnswer, Server, error_of, events_of
 
 from ai_core.engine.messages import ChatMessage
+from edge_server import FakeAnswer, Server, error_of, events_of
 
 
 def think_and_say(answer: FakeAnswer) -> None:

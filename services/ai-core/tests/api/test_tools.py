@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from edge_server import Server, error_of, events_of
 
 from ai_core.api.json_body import parse
 from ai_core.api.openai_requests import ChatCompletionBody
 from ai_core.engine.messages import ChatMessage, ChatOptions, Tool, ToolCall
 from ai_core.errors import InvalidRequest
+from edge_server import Server, error_of, events_of
 
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {

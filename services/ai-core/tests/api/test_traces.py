@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from access_keys import KEY
-from edge_server import FakeEngine, Server, echo, running_server
 from prometheus_client import CollectorRegistry
-from trace_collector import Collector, attributes, collecting
 
+from access_keys import KEY
 from ai_core.api.trace_export import TraceExport
 from ai_core.errors import GenerationFailed, Overloaded
+from edge_server import FakeEngine, Server, echo, running_server
+from trace_collector import Collector, attributes, collecting
 
 REGISTRIES: dict[str, CollectorRegistry] = {}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

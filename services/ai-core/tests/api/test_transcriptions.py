@@ -15,13 +15,13 @@ import httpx
 import openai
 import pytest
 import structlog
-from access_keys import KEY
-from edge_server import FakeEngine, Server, error_of, running_server
 from starlette.responses import JSONResponse, Response
+
+from access_keys import KEY
+from ai_core.transcription.remote import Upstream, open_remote_transcriber
+from edge_server import FakeEngine, Server, error_of, running_server
 from transcription_upstream import KEY as UPSTREAM_KEY
 from transcription_upstream import MODEL, TEXT, UpstreamServer, upstream_server
-
-from ai_core.transcription.remote import Upstream, open_remote_transcriber
 
 PATH = "/v1/audio/transcriptions"
 README = Path(__file__).parents[2] / "README.md"

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from access_keys import KEY
-from edge_server import FakeAnswer, Server, error_of
 
+from access_keys import KEY
 from ai_core.access.caller import Scope
 from ai_core.access.usage import utc_now
 from ai_core.errors import GenerationFailed
 from ai_core.storage.usage import Amount, UsageKey
+from edge_server import FakeAnswer, Server, error_of
 
 
 async def usage(server: Server, **parameters: str) -> dict[str, Any]:

@@ -9,11 +9,9 @@ from typing import Any
 import httpx
 import pytest
 import structlog
-from access_keys import KEY
-from batch_server import JSONL, BatchServer, batch_server, chat, jsonl, runner_of
-from edge_server import FakeAnswer, FakeEngine, echo, error_of, running_server
 from sqlalchemy import select
 
+from access_keys import KEY
 from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
 from ai_core.access.known_keys import KnownKeys
 from ai_core.errors import EngineUnavailable, GenerationFailed
@@ -24,6 +22,8 @@ from ai_core.inference.batches.runner import BatchRunner, Pace
 from ai_core.storage.batches import BatchRepository, Claim
 from ai_core.storage.keys import KeyRepository
 from ai_core.storage.tables import batch_lines
+from batch_server import JSONL, BatchServer, batch_server, chat, jsonl, runner_of
+from edge_server import FakeAnswer, FakeEngine, echo, error_of, running_server
 from servicekit.storage.sealing import SecretSeal
 
 

@@ -12,13 +12,13 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
-from model_twins import ModelTwins
 
 from ai_core.catalog.conversion import converting
 from ai_core.catalog.conversion.converting import CannotConvert, convert
 from ai_core.catalog.conversion.manifest import MANIFEST, conversions, digest_of, existing, read
 from ai_core.engine.backends.openvino.prepared import REVISION as PREPARED
+from ai_core_service import DEMO_MODEL
+from model_twins import ModelTwins
 
 EXPORT = """
     import shutil, sys, time

@@ -9,12 +9,12 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from ai_core_service import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ai_core.catalog.facts import FILE_TYPES, FileFacts, facts_of
 from ai_core.catalog.gguf_header import TENSOR_TYPES, BadHeader, read_header
+from ai_core_service import ROOT
 
 DEMO = ROOT / "models/neo-demo/neo-demo.gguf"
 FILES = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

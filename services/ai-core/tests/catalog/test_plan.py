@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ai_core_service import DEMO_MODEL, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +15,7 @@ from ai_core.catalog.models import ModelEntry, UpstreamEntry
 from ai_core.catalog.models_file import parse_models_file
 from ai_core.catalog.models_shape import Model
 from ai_core.catalog.plan import ModelPlan, changes_between, plan_of
+from ai_core_service import DEMO_MODEL, ROOT
 
 EXAMPLE = ROOT / "config/models.example.json"
 README = (ROOT / "services/ai-core/README.md").read_text(encoding="utf-8")

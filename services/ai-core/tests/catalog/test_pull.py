@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from fake_hub import FakeHub, Fault, fake_hub
 
 from ai_core.catalog.fetched import read_record
 from ai_core.catalog.hub.messages import Completed, Event, Failed, Moved, Order, Planned, Waiting
 from ai_core.catalog.hub.puller import Puller
 from ai_core.catalog.models import HubSource, ModelEntry, ModelType
 from ai_core.catalog.places import hub_folder, opened_path
+from fake_hub import FakeHub, Fault, fake_hub
 
 BIG = bytes(range(256)) * 8_000
 """Two megabytes: eight pieces."""

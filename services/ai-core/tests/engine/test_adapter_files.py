@@ -14,10 +14,8 @@ import numpy.typing as npt
 import pytest
 import torch
 import transformers
-from ai_core_service import DEMO_MODEL
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lora_adapters import Layout, write_gguf_adapter, write_peft, write_random_adapter
 from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file as load_torch
 from safetensors.torch import save_file as save_torch
@@ -30,6 +28,8 @@ from ai_core.engine.backends.llama_cpp.context import Context, ContextSettings
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.messages import AdapterFile
+from ai_core_service import DEMO_MODEL
+from lora_adapters import Layout, write_gguf_adapter, write_peft, write_random_adapter
 
 DEMO = BaseModel("qwen3", heads=4, kv_heads=2)
 LLAMA = Layout(layers=2, width=64, queries=64, keys=32, feed_forward=96)

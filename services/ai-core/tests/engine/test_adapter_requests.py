@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
-from lora_adapters import write_random_adapter
 
 from ai_core.engine.backends.llama_cpp.load import load
 from ai_core.engine.backends.loading import Loaded
@@ -33,6 +31,8 @@ from ai_core.engine.messages import (
     Submit,
     UnloadAdapter,
 )
+from ai_core_service import DEMO_MODEL
+from lora_adapters import write_random_adapter
 
 LONG_PROMPT = (
     "Le contrat de travail à durée indéterminée est la forme normale de la relation de travail. " * 8

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL
-from lora_adapters import write_random_adapter
 
 from ai_core.engine.backends.adapter_port import BadAdapter
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
@@ -19,6 +17,8 @@ from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.scheduler import Limits
 from ai_core.engine.backends.port import Sequence, Tokens
 from ai_core.engine.messages import AdapterFile, Sampling
+from ai_core_service import DEMO_MODEL
+from lora_adapters import write_random_adapter
 
 GREEDY = Sampling(temperature=0, ignore_eos=True)
 ADAPTERS = ("", "first", "second", "third")

@@ -13,10 +13,6 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL, QUESTIONS, SYSTEM
-from lora_adapters import write_random_adapter
-from model_twins import ModelTwins
-from port_rig import GREEDY, PortRig
 
 from ai_core.engine.backends.loading import Loaded
 from ai_core.engine.backends.port import Chances, Feature, Restful
@@ -24,6 +20,10 @@ from ai_core.engine.backends.registry import load
 from ai_core.engine.constraints.compiling import compile_grammar, tokenizer_for, translate
 from ai_core.engine.constraints.matcher import Matcher
 from ai_core.engine.messages import AdapterFile, EngineConfig, Grammar, Sampling
+from ai_core_service import DEMO_MODEL, QUESTIONS, SYSTEM
+from lora_adapters import write_random_adapter
+from model_twins import ModelTwins
+from port_rig import GREEDY, PortRig
 
 FORMATS: dict[str, Callable[[ModelTwins], str]] = {
     "llama_cpp": lambda twins: str(twins.gguf),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import chat_templates as templates
 import pytest
 
+import chat_templates as templates
 from ai_core.engine.chat.call_forms import CallForm, Family
 from ai_core.engine.chat.conversation import as_tools
 from ai_core.engine.chat.template import ChatTemplate

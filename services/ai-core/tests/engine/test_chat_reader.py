@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import chat_templates as templates
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import chat_templates as templates
 from ai_core.engine.backends.scripted import ByteVocabulary
 from ai_core.engine.chat.call_forms import MARKS
 from ai_core.engine.chat.reader import ChatPrompt, ChatReader, ChatRefused, characters_in

@@ -12,7 +12,6 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL, QUESTIONS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llguidance import LLTokenizer
@@ -28,6 +27,7 @@ from ai_core.engine.constraints.compiling import byte_tokenizer, compile_grammar
 from ai_core.engine.constraints.judging import judge
 from ai_core.engine.constraints.matcher import Matcher
 from ai_core.engine.messages import Grammar, Sampling
+from ai_core_service import DEMO_MODEL, QUESTIONS
 
 GREEDY = Sampling(temperature=0)
 WILD = Sampling(temperature=1.5, top_p=1.0, seed=7)

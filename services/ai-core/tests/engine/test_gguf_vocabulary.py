@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
-from gguf_twin import write_q8_0_twin
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,6 +18,8 @@ from ai_core.engine.backends.llama_cpp.model import GgufVocabulary, Model
 from ai_core.engine.backends.loading import CannotLoad
 from ai_core.engine.backends.openvino.gguf_model import read_gguf
 from ai_core.engine.backends.openvino.gguf_vocabulary import EXPRESSIONS, vocabulary_of
+from ai_core_service import DEMO_MODEL
+from gguf_twin import write_q8_0_twin
 
 
 @dataclass(frozen=True)

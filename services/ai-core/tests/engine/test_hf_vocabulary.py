@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
 from hypothesis import given
 from hypothesis import strategies as st
-from model_twins import ModelTwins, change_json, copy_of, replace
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors, trainers
 
 from ai_core.engine.backends.hf_vocabulary import HfVocabulary, vocabulary_of
 from ai_core.engine.backends.llama_cpp.logs import forward_llama_logs
 from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.loading import CannotLoad
+from ai_core_service import DEMO_MODEL
+from model_twins import ModelTwins, change_json, copy_of, replace
 
 words = st.sampled_from(
     ["<|im_start|>", "<|im_end|>", "Qu'est-ce", " 12 000 €", "l'été", "😀👩‍👩‍👧", "\n\n", "  "]

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lora_adapters import write_gguf_adapter
 
 from ai_core.engine.backends.llama_cpp.kernels import LIBRARY
+from lora_adapters import write_gguf_adapter
 
 NATIVE = Path(__file__).parents[2] / "native"
 SUPPORT = Path(__file__).parents[1] / "support"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL
 
 from ai_core.engine.backends.llama_cpp.backend import LlamaCppBackend
 from ai_core.engine.backends.llama_cpp.batch import RowBatch
@@ -22,6 +21,7 @@ from ai_core.engine.backends.llama_cpp.model import Model
 from ai_core.engine.backends.llama_cpp.scheduler import Limits
 from ai_core.engine.backends.port import Sequence, StepResult, Tokens
 from ai_core.engine.messages import Sampling
+from ai_core_service import DEMO_MODEL
 
 GREEDY = Sampling(temperature=0)
 UNENDING = Sampling(temperature=0, ignore_eos=True)

@@ -10,9 +10,6 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL
-from embedding_models import CONTEXT, HIDDEN, TEXTS, TOKENS, hidden_states, wordpieces, write_tiny_bert
-from gguf_twin import demo_recipe, write_f32_twin
 
 from ai_core.engine.backends.embedding_port import Vectors
 from ai_core.engine.backends.llama_cpp.embedder import CALL_ROWS, LOGITS_BYTES, causal_rows
@@ -20,6 +17,9 @@ from ai_core.engine.backends.loading import CannotLoad, Loaded, LoadedEmbedder
 from ai_core.engine.backends.registry import load
 from ai_core.engine.messages import EngineConfig
 from ai_core.engine.tokens import Tokens
+from ai_core_service import DEMO_MODEL
+from embedding_models import CONTEXT, HIDDEN, TEXTS, TOKENS, hidden_states, wordpieces, write_tiny_bert
+from gguf_twin import demo_recipe, write_f32_twin
 
 Load = Callable[..., LoadedEmbedder]
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from model_twins import DEMO_MODEL, ModelTwins
 
 WITHOUT = """

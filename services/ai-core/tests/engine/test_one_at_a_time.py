@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from port_rig import PortRig
 
 from ai_core.engine.backends.loading import CannotLoad
 from ai_core.engine.backends.logits import Logits
@@ -19,6 +18,7 @@ from ai_core.engine.backends.one_at_a_time.stepper import StepFailed
 from ai_core.engine.backends.scripted import ByteVocabulary
 from ai_core.engine.messages import Sampling
 from ai_core.engine.tokens import Tokens
+from port_rig import PortRig
 
 VOCABULARY = 258
 CONTEXT = 600

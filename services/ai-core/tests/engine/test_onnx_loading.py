@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from model_twins import ModelTwins, copy_of, replace
 
 from ai_core.engine.backends.loading import CannotLoad
 from ai_core.engine.backends.registry import load
 from ai_core.engine.messages import AdapterFile, EngineConfig
+from model_twins import ModelTwins, copy_of, replace
 
 
 def refusal(path: Path, **config: Any) -> str:

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ai_core_service import DEMO_MODEL
-from gguf_twin import write_random_model
-from lora_adapters import Layout, write_random_adapter
-from openvino_rig import GREEDY, Rig, open_backend
 
 from ai_core.engine.backends.adapter_port import Adapters, BadAdapter
 from ai_core.engine.backends.llama_cpp.load import load as load_llama
 from ai_core.engine.backends.loading import Loaded
 from ai_core.engine.backends.port import Sequence, Tokens
 from ai_core.engine.messages import AdapterFile, EngineConfig
+from ai_core_service import DEMO_MODEL
+from gguf_twin import write_random_model
+from lora_adapters import Layout, write_random_adapter
+from openvino_rig import GREEDY, Rig, open_backend
 
 SMALL = Layout(layers=2, width=128, queries=128, keys=64, feed_forward=256)
 

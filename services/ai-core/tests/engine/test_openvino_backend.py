@@ -14,10 +14,6 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL
-from gguf_twin import write_q8_0_twin
-from model_twins import ModelTwins
-from openvino_rig import GREEDY, Rig, open_backend
 
 from ai_core.engine.backends.llama_cpp.load import load as load_llama
 from ai_core.engine.backends.loading import CannotLoad, Loaded
@@ -39,6 +35,10 @@ from ai_core.engine.messages import (
     Submit,
 )
 from ai_core.engine.tokens import common_prefix
+from ai_core_service import DEMO_MODEL
+from gguf_twin import write_q8_0_twin
+from model_twins import ModelTwins
+from openvino_rig import GREEDY, Rig, open_backend
 
 UNENDING = Sampling(temperature=0, ignore_eos=True)
 WILD = Sampling(temperature=1.8, top_p=1.0, seed=7)

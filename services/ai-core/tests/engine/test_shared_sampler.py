@@ -10,7 +10,6 @@ from typing import Any
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from ai_core_service import DEMO_MODEL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from ai_core.engine.backends.llama_cpp.sampling import Sampler as LlamaSampler
 from ai_core.engine.backends.logits import Logits
 from ai_core.engine.backends.sampling import Sampler
 from ai_core.engine.messages import Sampling
+from ai_core_service import DEMO_MODEL
 
 VOCABULARY = 4096
 DRAWS = 2_000

@@ -7,10 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from ai_core_service import QUESTIONS
-from lora_adapters import write_peft, write_random_adapter
-from model_twins import ModelTwins, change_json, copy_of, replace
-from port_rig import PortRig
 from safetensors.numpy import load_file, save_file
 
 from ai_core.engine.backends.adapter_port import BadAdapter
@@ -18,6 +14,10 @@ from ai_core.engine.backends.loading import CannotLoad, Loaded
 from ai_core.engine.backends.registry import load
 from ai_core.engine.backends.transformers.numbers import computed_in
 from ai_core.engine.messages import AdapterFile, EngineConfig
+from ai_core_service import QUESTIONS
+from lora_adapters import write_peft, write_random_adapter
+from model_twins import ModelTwins, change_json, copy_of, replace
+from port_rig import PortRig
 
 NEW_CPU = {"avx2", "avx512f", "avx512_bf16"}
 OLD_CPU = {"avx2"}

@@ -10,22 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from access_keys import KEY as OWN_KEY
-from edge_server import FakeEngine, Server, running_server
-from remote_upstream import (
-    KEY,
-    MODEL,
-    OPENAI_FIELDS,
-    Asked,
-    UpstreamServer,
-    answering,
-    end,
-    hang_up,
-    refusing,
-    text,
-    upstream_server,
-)
 
+from access_keys import KEY as OWN_KEY
 from ai_core.engine.messages import (
     ChatMessage,
     ChatOptions,
@@ -49,6 +35,20 @@ from ai_core.errors import (
     Overloaded,
     UpstreamFailed,
     UpstreamUnavailable,
+)
+from edge_server import FakeEngine, Server, running_server
+from remote_upstream import (
+    KEY,
+    MODEL,
+    OPENAI_FIELDS,
+    Asked,
+    UpstreamServer,
+    answering,
+    end,
+    hang_up,
+    refusing,
+    text,
+    upstream_server,
 )
 
 HELLO = Submit(id=0, messages=[ChatMessage("user", "Bonjour")], sampling=Sampling(), timeout=60.0)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edge_server import READY, FakeEngine
 from msgspec import structs
 from prometheus_client import CollectorRegistry
 
@@ -17,6 +16,7 @@ from ai_core.errors import EngineUnavailable, InvalidRequest, ModelNotFound
 from ai_core.inference.metrics import AnswerMetrics
 from ai_core.inference.requests import GenerationRequest
 from ai_core.inference.service import Inference, Limits
+from edge_server import READY, FakeEngine
 
 LIMITS = Limits(max_sequences=2, max_queued=2, request_timeout=9, drain_timeout=30)
 OLD = ModelEntry("old", Path("old.gguf"))

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ai_core_service import free_port
-from edge_server import FakeAnswer, FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from servers import RedisServer
 
 from ai_core.catalog.models import Catalog, ModelEntry
 from ai_core.catalog.revision import Revision
@@ -36,6 +33,9 @@ from ai_core.inference.sources import EngineSource, Query
 from ai_core.inference.tickets import Tickets
 from ai_core.storage.redis_connection import RedisConnection
 from ai_core.storage.usage import Amount
+from ai_core_service import free_port
+from edge_server import FakeAnswer, FakeEngine
+from servers import RedisServer
 from servicekit.key_value.embedded import EmbeddedStore
 from servicekit.key_value.port import KeyValueStore
 from servicekit.key_value.redis_store import RedisStore

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+
 from ai_core_service import Server, Start, running
 
 

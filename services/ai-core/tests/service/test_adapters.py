@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+
 from ai_core_service import DEMO_MODEL, PATIENCE, QUESTIONS, Server, running
 from gguf_twin import demo_recipe
 from lora_adapters import LETTERS, LETTERS_GGUF, Layout, write_gguf_adapter, write_random_adapter

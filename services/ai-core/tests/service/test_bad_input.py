@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from ai_core_service import QUESTIONS, Server
 
 MESSAGES = [{"role": "user", "content": "Bonjour"}]

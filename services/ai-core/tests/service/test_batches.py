@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from ai_core_service import PATIENCE, Server, Start, wait_until
 
 LINES = 40

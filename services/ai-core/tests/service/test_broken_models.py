@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ai_core_service import DEMO_MODEL, QUESTIONS, Server, running
 from lora_adapters import Layout, write_random_adapter
 from model_twins import ModelTwins, change_json, copy_of, lie_in_header, replace

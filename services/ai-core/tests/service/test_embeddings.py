@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import openai
 import pytest
+
 from ai_core_service import DEMO_MODEL, ROOT, Server, running, wait_until
 from embedding_models import CONTEXT, HIDDEN, TEXTS, hidden_states, wordpieces, write_tiny_bert
 

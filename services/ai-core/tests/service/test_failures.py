@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
+
 from ai_core_service import QUESTIONS, Server, Start, wait_until
 
 ENDLESS: dict[str, Any] = {"prompt": "Bonjour", "temperature": 1.0, "ignore_eos": True, "max_tokens": 100_000}

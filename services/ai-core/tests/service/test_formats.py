@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from ai_core_service import DEMO_MODEL, QUESTIONS, SYSTEM, Server, running, wait_until
 from model_twins import ModelTwins
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+
 from ai_core_service import PATIENCE, Server, running
 
 INJECTIONS = (

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from ai_core_service import PATIENCE, ROOT, Server, running
 from prometheus_client.parser import text_string_to_metric_families
+
+from ai_core_service import PATIENCE, ROOT, Server, running
 from trace_collector import collecting
 
 README = (ROOT / "services/ai-core/README.md").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ai_core_service import DEMO_MODEL, Server, running, wait_until
 
 LONG = {"prompt": "Bonjour", "max_tokens": 1500, "ignore_eos": True, "stream": True, "temperature": 0}

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-from ai_core_service import QUESTIONS, Server
 from openai.types.chat import ChatCompletionMessageParam
+
+from ai_core_service import QUESTIONS, Server
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTIONS[6]}]
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+
+from ai_core.catalog.conversion.manifest import MANIFEST, conversions
 from ai_core_service import AI_CORE, DEMO_MODEL, QUESTIONS, Server, running
 from lora_adapters import write_random_adapter
 from model_twins import ModelTwins
-
-from ai_core.catalog.conversion.manifest import MANIFEST, conversions
 
 SYSTEM = "Tu es Neo, l'assistant du Code du travail. Réponds en français, avec courtoisie et clarté. " * 8
 PERSON: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+
 from ai_core_service import AI_CORE, DEMO_MODEL, PATIENCE, Server, running
 from fake_hub import FakeHub, fake_hub
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from ai_core_service import ROOT, Server
 
 README = (ROOT / "services/ai-core/README.md").read_text(encoding="utf-8")

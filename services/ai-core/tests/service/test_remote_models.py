@@ -10,9 +10,9 @@ from typing import Any
 
 import openai
 import pytest
-from ai_core_service import QUESTIONS, Server, running, wait_until
 
 from ai_core.engine_client.remote.breaker import FAILURES
+from ai_core_service import QUESTIONS, Server, running, wait_until
 
 CHAT = "/v1/chat/completions"
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+
 from ai_core_service import QUESTIONS, SYSTEM, Server, Start, running
 from servers import RedisServer
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 import pytest
+
 from ai_core_service import PATIENCE, QUESTIONS, Server, running, wait_until
 from servers import PostgresServer, RedisServer
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from ai_core_service import DEMO_MODEL, PATIENCE, Server, running, wait_until
 
 BUDGET = 165_000_000

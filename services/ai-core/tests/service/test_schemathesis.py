@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import schemathesis
-from ai_core_service import Server, running
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode, SerializationContext
@@ -25,6 +24,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+
+from ai_core_service import Server, running
 
 MANY = settings(
     deadline=None,

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
+
 from ai_core_service import PATIENCE, Server, running
 from trace_collector import Collector, collecting
-from websockets.sync.client import connect
 
 ADDRESS = "203.0.113.77"
 ADDRESS_V6 = "2001:db8:feed::77"

@@ -14,9 +14,10 @@ from typing import Any
 import jsonschema
 import openai
 import pytest
-from ai_core_service import QUESTIONS, Server, wait_until
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel, Field
+
+from ai_core_service import QUESTIONS, Server, wait_until
 
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTIONS[2]}]
 LONG_ENOUGH = 600

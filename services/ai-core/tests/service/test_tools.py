@@ -16,12 +16,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import chat_templates
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
+
+import chat_templates
 from ai_core_service import DEMO_MODEL, QUESTIONS, ROOT, Server, running
 from gguf_twin import write_twin_with_template
-from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
 WEATHER: ChatCompletionToolParam = {
     "type": "function",

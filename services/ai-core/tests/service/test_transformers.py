@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ai_core_service import DEMO_MODEL, QUESTIONS, Start
 from gguf_twin import demo_recipe, write_f32_twin
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from servers import PostgresServer
 
 from ai_core.errors import StorageUnavailable
 from ai_core.storage.database import Database
+from servers import PostgresServer
 from servicekit.storage.database import PAUSE_SECONDS, database_url
 
 RECOVERY_SECONDS = 5.0

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-from access_keys import KEY
-from edge_server import FakeEngine, Server, echo, running_server
 from prometheus_client import CollectorRegistry
 
+from access_keys import KEY
 from ai_core.access.known_keys import KnownKeys
 from ai_core.api.batch_routes import batch_facts
 from ai_core.api.batch_work import performing
@@ -22,6 +21,7 @@ from ai_core.inference.batches.runner import BatchRunner, Pace
 from ai_core.inference.service import Limits
 from ai_core.storage.batches import BatchRepository
 from ai_core.storage.keys import KeyRepository
+from edge_server import FakeEngine, Server, echo, running_server
 
 JSONL = {"content-type": "application/jsonl"}
 PACE = Pace(at_once=2, renew_every=0.05, look_every=0.05)

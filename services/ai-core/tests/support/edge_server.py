@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from access_keys import HEADERS, temporary_access
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from access_keys import HEADERS, temporary_access
 from ai_core.access.administration import KeyWish
 from ai_core.access.assembly import Access
 from ai_core.access.caller import Scope

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+
 from bert_gguf import write_bert_gguf
 
 TEXTS = (

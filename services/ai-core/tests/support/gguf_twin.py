@@ -11,6 +11,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+
 from ai_core_service import ROOT
 
 CHAT_TEMPLATE = "tokenizer.chat_template"

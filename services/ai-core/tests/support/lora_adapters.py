@@ -11,8 +11,9 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
-from ai_core_service import ROOT
 from safetensors.numpy import save_file
+
+from ai_core_service import ROOT
 
 LETTERS = ROOT / "models/neo-demo/adapters/lettre"
 """The demo model's own adapter as PEFT's folder: French answers become formal letters."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edge_server import FakeEngine, Server, running_server
-
 from servicekit.logging import configure
 
 PATH = Path(__file__).resolve().parents[2] / "openapi.json"

@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from mail_store import Store
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import OperationalError
@@ -20,6 +19,7 @@ from mail_service.answering.envelopes import Envelopes, Sending
 from mail_service.answering.handling import MOST_ATTEMPTS, Handler, Tools
 from mail_service.mailbox.port import Box
 from mail_service.sending.port import OutgoingMail
+from mail_store import Store
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Entry, EntryState
 from servicekit.storage.database import StorageUnavailable

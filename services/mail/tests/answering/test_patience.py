@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from mail_store import Store
 
 from mail_service.answering.delivering import Deliverer, Undeliverable
 from mail_service.answering.envelopes import Envelopes, Sending
@@ -15,6 +14,7 @@ from mail_service.answering.patience import Later
 from mail_service.mailbox.port import Box, MailboxUnavailable
 from mail_service.sending.port import NotSent, OutgoingMail
 from mail_service.storage.ways import Step
+from mail_store import Store
 from servicekit.storage.sealing import SecretSeal
 
 US = "neo@example.test"

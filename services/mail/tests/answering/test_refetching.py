@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
-from mail_store import ANNE, BOB, Store, written
 
 from mail_service.answering.envelopes import CameIn
 from mail_service.answering.refetching import whole
 from mail_service.mailbox.port import Cursor, MailboxError, MailboxUnavailable, Unread
+from mail_store import ANNE, BOB, Store, written
 
 HEAD, ALL = b"Subject: a question\r\n\r\n", b"Subject: a question\r\n\r\nWhat is it?\r\n"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from mail_chaos.plan import IMAP_FAULTS, POINTS, SMTP_FAULTS, plan_of
 from mail_chaos.verdict import EntryRow, Facts, Received, Written, judge
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hostile import US, Hostile, hostile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import US, Hostile, hostile
 from mail_service.deciding.decide import decide, is_shared, is_urgent
 from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Note, Outcome, Reason, Request, Serve
 from mail_service.deciding.facts import Facts, Rules, Scan

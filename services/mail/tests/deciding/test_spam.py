@@ -4,8 +4,8 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-from labelled import Labelled, labelled
 
+from labelled import Labelled, labelled
 from mail_service.deciding.decide import decide
 from mail_service.deciding.decisions import Answer
 from mail_service.deciding.facts import Facts, Rules, Scan

@@ -7,9 +7,8 @@ import ssl
 from collections.abc import Callable
 
 import pytest
-from mail_servers import PASSWORD, Dovecot, somebody
-from receiving import Desk, mail, watched
 
+from mail_servers import PASSWORD, Dovecot, somebody
 from mail_service.mailbox.imap import ImapMailbox, Timing
 from mail_service.mailbox.port import (
     Box,
@@ -21,6 +20,7 @@ from mail_service.mailbox.port import (
 )
 from mail_service.mailbox.wire import ImapServer
 from mail_service.signing_in import Password
+from receiving import Desk, mail, watched
 
 QUICK = Timing(answer=10.0, idle=60.0, check=0.05, first_pause=0.02, longest_pause=0.2, refused_pause=0.1)
 MAX_BYTES = 200_000

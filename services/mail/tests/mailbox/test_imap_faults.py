@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 import pytest
+
 from certificates import Certificates
 from fault_proxy import CONNECT, Act, Fault, ImapProxy, Script
 from mail_servers import PASSWORD, Dovecot, somebody
-from receiving import Desk, mail, watched
-
 from mail_service.mailbox import fetching
 from mail_service.mailbox.answers import Listed
 from mail_service.mailbox.imap import ImapMailbox, Timing
@@ -26,6 +25,7 @@ from mail_service.mailbox.port import (
 )
 from mail_service.mailbox.wire import Connection, ImapServer
 from mail_service.signing_in import Password
+from receiving import Desk, mail, watched
 
 QUICK = Timing(answer=0.5, idle=60.0, check=0.05, first_pause=0.01, longest_pause=0.05, refused_pause=0.1)
 MakeMailbox = Callable[..., ImapMailbox]

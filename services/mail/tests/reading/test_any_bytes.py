@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
-from hostile import hostile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostile import hostile
 from mail_service.letters import Letter, Remark
 from mail_service.reading import read
 from mail_service.reading.body import LONGEST_TEXT, MOST_ATTACHMENTS

@@ -9,8 +9,6 @@ from email.message import EmailMessage
 
 import httpx
 import pytest
-from scanner_servers import EICAR, GTUBE, ClamdServer, RspamdServer, SpamdServer
-from servers import HOST
 
 from mail_service.deciding.facts import Scan
 from mail_service.scanning import port
@@ -18,6 +16,8 @@ from mail_service.scanning.clamd import Clamd
 from mail_service.scanning.lines import Place
 from mail_service.scanning.rspamd import Rspamd
 from mail_service.scanning.spamd import Spamd
+from scanner_servers import EICAR, GTUBE, ClamdServer, RspamdServer, SpamdServer
+from servers import HOST
 
 
 def a_mail(text: str, file: bytes | None = None) -> bytes:

@@ -6,14 +6,14 @@ import asyncio
 import ssl
 
 import pytest
-from mail_servers import PASSWORD, Dovecot, Postfix, nobody, somebody
-from sent_mails import arrived, outgoing
-from servers import HOST
 
+from mail_servers import PASSWORD, Dovecot, Postfix, nobody, somebody
 from mail_service.sending.port import NotSent, OutgoingMail, Refused
 from mail_service.sending.session import Security, SmtpServer
 from mail_service.sending.smtp import SmtpOutlet
 from mail_service.signing_in import Password
+from sent_mails import arrived, outgoing
+from servers import HOST
 
 SENDER = "service@example.test"
 

@@ -6,14 +6,14 @@ import ssl
 from collections.abc import AsyncIterator
 
 import pytest
+
 from certificates import Certificates
 from fault_proxy import CONNECT, END, Act, Fault, Script, SmtpProxy
 from mail_servers import Dovecot, Postfix, somebody
-from sent_mails import arrived, outgoing
-
 from mail_service.sending.port import NotSent, OutletError, Refused, Unknown
 from mail_service.sending.session import Security, SmtpServer, Timing
 from mail_service.sending.smtp import SmtpOutlet
+from sent_mails import arrived, outgoing
 
 QUICK = Timing(answer=0.5, verdict=0.5)
 COMMANDS = ("EHLO", "MAIL", "RCPT", "DATA", END)

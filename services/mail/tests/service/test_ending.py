@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from servers import HOST
 
 from mail_service import app
 from mail_service.answering.envelopes import Sending
 from mail_service.app import Service, run
 from mail_service.config import Settings
 from mail_service.records import migrate, open_records
+from servers import HOST
 
 US = "neo@example.test"
 

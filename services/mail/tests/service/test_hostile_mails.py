@@ -8,15 +8,15 @@ import email
 import os
 from email.policy import default
 
+from sqlalchemy import select
+
 from hostile import ANSWERED, Hostile, hostile
 from mail_core import scripted_core
 from mail_servers import Dovecot
-from running_service import PostOffice, RunningService
-from sqlalchemy import select
-from what_left import ONLY_HEADERS, mailboxes
-
 from mail_service.storage.tables import journal
+from running_service import PostOffice, RunningService
 from servicekit.journal.records import PENDING, EntryState
+from what_left import ONLY_HEADERS, mailboxes
 
 NAMED = (
     *("no Message-ID", "the same boundary within", "thousands of parts", "zip bomb", "one line without end"),

@@ -6,6 +6,7 @@ import asyncio
 from email.message import EmailMessage
 
 import pytest
+
 from mail_core import Failure, scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, question, reply

@@ -17,12 +17,12 @@ from pathlib import Path
 import docx
 import httpx
 import pytest
+from playwright.async_api import Page, Request, async_playwright
+
 from ai_core_service import Server, free_port, running
 from document_samples import pdf
 from mail_servers import somebody
-from playwright.async_api import Page, Request, async_playwright
 from running_service import ADMIN_KEY, PostOffice, question, reply
-
 from workspace_setup import servers as installed
 
 COMMAND = Path(sys.executable).with_name("mail-service")

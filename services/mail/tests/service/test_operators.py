@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from mail_core import scripted_core
 from mail_servers import somebody
-from running_service import PostOffice, question
-
 from mail_service.accounts import accounts_of
 from mail_service.config import Settings
+from running_service import PostOffice, question
 from servicekit.settings import SettingsError
 
 COMMAND = Path(sys.executable).with_name("mail-service")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from mail_core import scripted_core
-from mail_servers import somebody
-from running_service import PostOffice, question
 from sqlalchemy import select
 
+from mail_core import scripted_core
+from mail_servers import somebody
 from mail_service.storage.tables import metadata
+from running_service import PostOffice, question
 
 
 async def test_export_then_delete_by_mail(post_office: PostOffice) -> None:

@@ -10,16 +10,16 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+
 from mail_core import scripted_core
 from mail_servers import somebody
-from running_service import PostOffice, RunningService, question
-from scanner_servers import EICAR, GTUBE, ClamdServer, SpamdServer
-from servers import HOST
-
 from mail_service import app
 from mail_service.accounts import Account
 from mail_service.config import Settings
 from mail_service.deciding.facts import Rules
+from running_service import PostOffice, RunningService, question
+from scanner_servers import EICAR, GTUBE, ClamdServer, SpamdServer
+from servers import HOST
 from servicekit.documents.extractor import ConfinedExtractor
 
 PASS = "dmarc=pass header.from=people.test"

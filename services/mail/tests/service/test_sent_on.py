@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from mail_core import scripted_core
 from mail_servers import somebody
 from running_service import PostOffice, RunningService, question

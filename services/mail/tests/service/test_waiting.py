@@ -6,6 +6,7 @@ import io
 
 import docx
 import pytest
+
 from mail_core import Failure, Says, scripted_core
 from mail_servers import nobody, somebody
 from running_service import PostOffice, question

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from mail_store import Store
-
 from mail_service.intake import Archive, Intake
 from mail_service.mailbox.port import Arrival, Cursor, Unread
 from mail_service.storage.cursors import Cursors
+from mail_store import Store
 from servicekit.journal.wakeups import LocalWakeups
 
 FOLDER = "INBOX"

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from mail_store import ANNE, BOB, Store, written
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
@@ -18,6 +17,7 @@ from mail_service.answering.envelopes import CameIn, Notice
 from mail_service.composing.words import Phrase
 from mail_service.language import Language
 from mail_service.storage.tables import metadata
+from mail_store import ANNE, BOB, Store, written
 from servicekit.journal.lane import LaneLost
 
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from mail_store import ANNE, BOB, Store, written
 from sqlalchemy import inspect
 
 from mail_service.keeping import Cleaned
@@ -22,6 +21,7 @@ from mail_service.storage.switches import Switches
 from mail_service.storage.tables import journal as journal_tables
 from mail_service.storage.tables import metadata
 from mail_service.storage.ways import Step
+from mail_store import ANNE, BOB, Store, written
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.migrating import upgrade
 from servicekit.storage.sealing import Unreadable, seal_for

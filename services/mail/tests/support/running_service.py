@@ -16,17 +16,17 @@ from typing import Any
 
 import httpx
 import pytest
-from certificates import Certificates
-from mail_servers import PASSWORD, Dovecot, Postfix, somebody
-from servers import HOST, PATIENCE
 from sqlalchemy import func, select
 
+from certificates import Certificates
+from mail_servers import PASSWORD, Dovecot, Postfix, somebody
 from mail_service.app import Service, at_work, open_service
 from mail_service.config import Settings
 from mail_service.records import migrate
 from mail_service.storage.tables import metadata
 from mail_service.storage.ways import Passed
 from mail_service.web import create_web
+from servers import HOST, PATIENCE
 from servicekit.serving.http import serving
 from servicekit.serving.lifetime import Lifetime
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers import HOST, Program
 
 from mail_service.scanning.clamd import Clamd
 from mail_service.scanning.port import ScannerAway
 from mail_service.scanning.spamd import Spamd
+from servers import HOST, Program
 from workspace_setup import servers as installed
 from workspace_setup.system import CLAMAV, RSPAMD, SPAMD
 

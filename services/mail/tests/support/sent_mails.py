@@ -6,9 +6,8 @@ import asyncio
 import time
 
 from mail_servers import Dovecot
-from servers import PATIENCE
-
 from mail_service.sending.port import OutgoingMail
+from servers import PATIENCE
 
 
 def outgoing(

@@ -12,9 +12,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import pytest
-from servers import HOST
 
 from mail_service.verifying.resolver import DnsAway, DnsResolver
+from servers import HOST
 
 RECORDS = {"long.people.test.": '"v=DKIM1; " "p=abc"', "plain.people.test.": '"v=DMARC1; p=none"'}
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from telegram_chaos.core import KEY, Core, answer_to
-
 from servicekit.ai_core.client import AiCore
 from servicekit.ai_core.requests import Answer, ChatRequest, Message
+from telegram_chaos.core import KEY, Core, answer_to
 
 
 async def test_one_answer_after_the_other_comes_over_the_same_connection() -> None:

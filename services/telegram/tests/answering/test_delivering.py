@@ -9,16 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from journal_office import LEASE, Office
 from sqlalchemy import update
 from telegram import Bot
-from telegram_server import TelegramServer, telegram_server
 from tests.emulators.telegram.world import Chat, Person
 
+from journal_office import LEASE, Office
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Entry, PartState
 from servicekit.storage.database import Database, database_url
 from servicekit.storage.sealing import SecretSeal
+from telegram_server import TelegramServer, telegram_server
 from telegram_service.answering.delivering import Deliverer, Later
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.dialogue.incoming import Place

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ai_core_service import Server, running
-from scripted_core import Answers, Hangs, ScriptedCore, scripted_core
-from telegram_server import TelegramServer, telegram_server
 from tests.emulators.telegram.refusal import BLOCKED, bad_request, too_many
 from tests.emulators.telegram.world import Chat, Person
 
+from ai_core_service import Server, running
+from scripted_core import Answers, Hangs, ScriptedCore, scripted_core
 from servicekit.ai_core.client import AiCore
 from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.journal.journal import Journal, now_in_utc
@@ -28,6 +27,7 @@ from servicekit.key_value.redis_limits import RedisLimits
 from servicekit.storage.database import Database, database_url
 from servicekit.storage.migrating import upgrade
 from servicekit.storage.sealing import SecretSeal
+from telegram_server import TelegramServer, telegram_server
 from telegram_service.allowance import Allowance, Rules, unlimited
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asking import Persona, Thresholds

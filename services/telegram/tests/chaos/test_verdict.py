@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+
 from telegram_chaos.plan import POINTS, plan_of
 from telegram_chaos.verdict import EntryRow, Facts, PartRow, Said, ShownRow, judge
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from telegram_server import TelegramServer, telegram_server
 from tests.emulators.telegram.refusal import bad_request
 from tests.emulators.telegram.world import Chat, Person
 
+from telegram_server import TelegramServer, telegram_server
 from telegram_service.dialogue.incoming import Language, Place
 from telegram_service.dialogue.phrases import settings_keyboard
 from telegram_service.dialogue.settings import UserSettings

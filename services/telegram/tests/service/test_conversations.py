@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ai_core_service import QUESTIONS, Server, running
 from telegram_house import Guest, House, open_house
-
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import CHOSEN, Phrase, phrase
 from telegram_service.formatting.markdown import read_markdown

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
 from scripted_core import Answers, BreaksOff, Hangs, Refuses, ScriptedCore, scripted_core
 from telegram_house import Guest, House, open_house
-
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 

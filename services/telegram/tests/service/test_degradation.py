@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
+
 from scripted_core import Answers, ScriptedCore, scripted_core
 from telegram_house import Guest, House, open_house
-
 from telegram_service.dialogue.settings import MAX_TOKENS, Length
 
 SHORT_FROM, NO_EDITS_FROM = 3, 5

@@ -9,15 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import document_samples as samples
 import pytest
 import pytest_asyncio
+
+import document_samples as samples
 from ai_core_service import Server, running
 from telegram_house import House, open_house
-from transcription_upstream import KEY, MODEL, TEXT, UpstreamServer, upstream_server
-
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
+from transcription_upstream import KEY, MODEL, TEXT, UpstreamServer, upstream_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ai_core_service import Server, running
 from redis import Redis
 from sqlalchemy import MetaData
-from telegram_house import Guest, House, open_house
 from tests.emulators.telegram.world import Chat, Person
 
+from ai_core_service import Server, running
 from servicekit.storage.database import Database, database_url
 from servicekit.storage.sealing import PlainSeal
+from telegram_house import Guest, House, open_house
 
 ID, NAME = 7_359_124_680, "Zénobie Quatrefages"
 GROUP = Chat(-1_001, "supergroup", "Le bureau")

@@ -14,16 +14,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import document_samples as samples
 import httpx
 import pytest
 import pytest_asyncio
-from ai_core_service import Server, running
-from telegram_house import SECRET, Guest, House, open_house
-from telegram_server import TOKEN
 from tests.emulators.telegram.world import Chat
 
+import document_samples as samples
+from ai_core_service import Server, running
 from servicekit.serving.health import Health
+from telegram_house import SECRET, Guest, House, open_house
+from telegram_server import TOKEN
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH, Door, create_web

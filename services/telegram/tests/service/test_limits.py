@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from sqlalchemy import select
+
 from scripted_core import Answers, ScriptedCore, scripted_core
 from servers import RedisServer
-from sqlalchemy import select
-from telegram_house import PATIENCE, Guest, House, open_house
-
 from servicekit.journal.records import EntryState
 from servicekit.storage.database import Database, database_url
+from telegram_house import PATIENCE, Guest, House, open_house
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 from telegram_service.storage.tables import journal

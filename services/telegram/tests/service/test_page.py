@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from ai_core_service import Server, free_port, running
 from playwright.async_api import Page, async_playwright, expect
-from telegram_server import TOKEN, TelegramServer, telegram_server
 from tests.emulators.telegram.page import add_page
 from tests.emulators.telegram.world import Chat, Person
 
+from ai_core_service import Server, free_port, running
+from telegram_server import TOKEN, TelegramServer, telegram_server
 from workspace_setup import servers as installed
 
 COMMAND = Path(sys.executable).with_name("telegram-service")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ai_core_service import QUESTIONS, Server, free_port, running
-from telegram_server import TOKEN, TelegramServer, telegram_server
 from tests.emulators.telegram.world import Person
 
+from ai_core_service import QUESTIONS, Server, free_port, running
+from telegram_server import TOKEN, TelegramServer, telegram_server
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 
 COMMAND = Path(sys.executable).with_name("telegram-service")

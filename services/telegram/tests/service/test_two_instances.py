@@ -13,18 +13,18 @@ from pathlib import Path
 import httpx
 import pytest_asyncio
 import uvicorn
-from ai_core_service import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
-from scripted_core import Answers, ScriptedCore, scripted_core
-from servers import RedisServer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from ai_core_service import free_port
+from scripted_core import Answers, ScriptedCore, scripted_core
+from servers import RedisServer
 from telegram_house import COMMAND, PATIENCE, SECRET, House, open_house
 from telegram_server import TOKEN
-
 from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import Phrase, phrase
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
-from ai_core_service import free_port
-from telegram_server import TOKEN, TelegramServer, telegram_server
 from tests.emulators.telegram.world import Person
 
+from ai_core_service import free_port
+from telegram_server import TOKEN, TelegramServer, telegram_server
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 
 COMMAND = Path(sys.executable).with_name("telegram-service")

@@ -27,7 +27,6 @@ from typing import Any
 
 from mail_chaos.lane import perform_all
 from mail_chaos.plan import POINTS
-
 from mail_service import app
 from servicekit.journal import journal
 

@@ -12,15 +12,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from telegram_chaos.fast_time import FastLoop
-from telegram_chaos.forks import Zygote
-from telegram_chaos.outages import Servers
-
 from mail_chaos.office import Office
 from mail_chaos.plan import plan_of
 from mail_chaos.run import Outcome, environ_of, perform
 from mail_service.config import Settings
 from mail_service.records import migrate
+from telegram_chaos.fast_time import FastLoop
+from telegram_chaos.forks import Zygote
+from telegram_chaos.outages import Servers
 
 
 class MailZygote(Zygote):

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from certificates import issue
-from mail_servers import Dovecot, Postfix
-
 from mail_chaos.verdict import Received
+from mail_servers import Dovecot, Postfix
 
 ARRIVAL_SECONDS = 20.0
 """In which Postfix delivers what it has taken; only ends what would hang for ever."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
-from mail_servers import somebody
-
 from mail_chaos.verdict import Written
+from mail_servers import somebody
 
 TOPICS = (
     "Combien de jours de congé payé ai-je par an ?",

@@ -15,14 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, cast
 
-from fault_proxy import END, Act, ImapProxy, Script, SmtpProxy
-from mail_servers import PASSWORD, somebody
 from sqlalchemy import select
-from telegram_chaos.fast_time import FACTOR
-from telegram_chaos.forks import End, Zygote
-from telegram_chaos.outages import Servers, happen
-from telegram_chaos.plan import Life, Outage
 
+from fault_proxy import END, Act, ImapProxy, Script, SmtpProxy
 from mail_chaos.books import Books
 from mail_chaos.core import KEY, MailCore
 from mail_chaos.office import Office
@@ -30,8 +25,13 @@ from mail_chaos.people import People
 from mail_chaos.plan import INSIDE, LONGEST_LIFE, OUTSIDE, TROUBLE_SECONDS, Plan
 from mail_chaos.verdict import Facts, judge
 from mail_chaos.zygote import FOR_A_WHILE
+from mail_servers import PASSWORD, somebody
 from mail_service.storage.tables import journal as tables
 from servicekit.storage.database import Database, StorageUnavailable, database_url
+from telegram_chaos.fast_time import FACTOR
+from telegram_chaos.forks import End, Zygote
+from telegram_chaos.outages import Servers, happen
+from telegram_chaos.plan import Life, Outage
 
 SECRET = "the secret of the chaos"
 PATIENCE = 900.0

@@ -18,10 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mail_chaos import points
 from sqlalchemy import URL
-from telegram_chaos.fast_time import FACTOR, FastLoop, fast_clock, fast_monotonic, fast_utc
 
+from mail_chaos import points
 from mail_service import app, connecting, records
 from mail_service.answering import delivering
 from mail_service.config import Settings
@@ -36,6 +35,7 @@ from servicekit.hot_state import open_hot_state
 from servicekit.journal.crew import Crew
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import COMMAND_SECONDS, Database, StorageUnavailable
+from telegram_chaos.fast_time import FACTOR, FastLoop, fast_clock, fast_monotonic, fast_utc
 
 FOR_A_WHILE = 75
 """Exit status where something was away at the start (EX_TEMPFAIL)."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from telegram_service.dialogue.reading import OTHERS
+
 _Shape = Mapping[str, Any]
 """Fields that are kept; ``None``: with all that is in them."""
 
@@ -33,21 +35,7 @@ _MESSAGE: _Shape = {
     "document": _FILE,
     "voice": _FILE,
     "audio": _FILE,
-    **dict.fromkeys(
-        (
-            "animation",
-            "video",
-            "video_note",
-            "sticker",
-            "contact",
-            "location",
-            "venue",
-            "poll",
-            "dice",
-            "story",
-        ),
-        _NOTHING,
-    ),
+    **dict.fromkeys(OTHERS, _NOTHING),
 }
 _UPDATE: _Shape = {
     "update_id": None,

@@ -28,7 +28,7 @@ GENERAL_TOPIC = 1
 MAX_ID = 2**63 - 1
 _GROUPS = {"group", "supergroup"}
 _FILES = ("document", "voice", "audio")
-_OTHERS = (
+OTHERS = (
     "animation",
     "video",
     "video_note",
@@ -147,7 +147,7 @@ def _file(message: Mapping[str, Any]) -> tuple[str, str, str, int] | None:
     if message.get("photo"):
         largest = max(message["photo"], key=lambda one: one.get("width", 0))
         return "photo", str(largest["file_id"]), "photo.jpg", int(largest.get("file_size", 0))
-    if any(kind in message for kind in _OTHERS):
+    if any(kind in message for kind in OTHERS):
         return "other", "", "", 0
     for kind in _FILES:
         if kind in message:

@@ -25,10 +25,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from servicekit.journal import journal
 from telegram_chaos.lane import perform_all
 from telegram_chaos.plan import POINTS
-
-from servicekit.journal import journal
 from telegram_service import app
 
 LONGEST_SILENCE = 300.0

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from servers import PostgresServer, RedisServer
-
 from telegram_chaos.core import Core
 from telegram_chaos.plan import Outage, Plan
 

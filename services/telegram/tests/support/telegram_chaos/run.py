@@ -15,6 +15,11 @@ from random import Random
 from typing import Any
 
 from sqlalchemy import select
+from tests.emulators.telegram.world import Person
+
+from servicekit.journal.records import PartState
+from servicekit.storage.database import Database, StorageUnavailable, database_url
+from servicekit.storage.sealing import seal_for
 from telegram_chaos.core import KEY, Core
 from telegram_chaos.fast_time import FACTOR, fast_clock
 from telegram_chaos.forks import End, Zygote
@@ -24,11 +29,6 @@ from telegram_chaos.plan import INSIDE, LONGEST_LIFE, SPEAKING_SECONDS, Life, Pl
 from telegram_chaos.verdict import EntryRow, Facts, PartRow, Said, ShownRow, Verdict, judge
 from telegram_chaos.zygote import FOR_A_WHILE
 from telegram_server import TOKEN, TelegramServer, telegram_server
-from tests.emulators.telegram.world import Person
-
-from servicekit.journal.records import PartState
-from servicekit.storage.database import Database, StorageUnavailable, database_url
-from servicekit.storage.sealing import seal_for
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.storage.tables import journal as tables
 
