@@ -232,6 +232,19 @@ async def test_what_nobody_can_read_is_dropped_and_counts_as_nothing(office: Off
     assert (backlog.pending, backlog.unsent_parts, backlog.unknown_parts) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_what_will_not_be_sent_is_dropped_as_its_entry_is_closed(
+    office: Office, given_up: bool
+) -> None:
+    held, entry = await office.claimed()
+    first, second = await held.answer(entry, [b"one", b"two"])
+    close = held.bury if given_up else held.finish
+    await held.sent(first, "1")
+    await close(entry, "nobody there", dropped=[second])
+    assert [part.state for part in await held.parts(entry)] == [PartState.SENT, PartState.DROPPED]
+    assert (await office.ledger.backlog()).unsent_parts == 0
+
+
 async def test_what_is_given_up_waits_for_the_operator_and_can_be_put_back(office: Office) -> None:
     held, entry = await office.claimed()
     await office.journal().receive("m2", "chat", b"")

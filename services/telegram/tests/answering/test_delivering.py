@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from telegram import Bot
+from tests.emulators.telegram.refusal import bad_request
 from tests.emulators.telegram.world import Chat, Person
 
 from journal_office import LEASE, Office
@@ -180,8 +181,22 @@ async def test_who_blocked_the_bot_gets_nothing_more_and_nothing_waits(post: Pos
     post.server.world.block(post.server.world.people[42])
     held, entry = await post.answered("un", "deux")
     assert await post.deliverer.deliver(held, entry, ANNE) == "unreachable"
-    await held.finish(entry)
+    await held.finish(entry, "unreachable", dropped=await held.parts(entry))
     assert post.shown() == []
+    assert (await post.office.ledger.backlog()).unsent_parts == 0
+
+
+async def test_a_refusal_is_heard_again_by_who_comes_after_a_crash(post: Post) -> None:
+    async def refuse(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendMessage":
+            raise bad_request("something that nobody knows")
+        return ""
+
+    post.server.api.meddle = refuse
+    held, entry = await post.answered("un", "deux")
+    for _ in range(2):
+        assert await post.deliverer.deliver(held, entry, ANNE) == "refused"
+    assert await states(held, entry) == [(PartState.OPEN, 0), (PartState.OPEN, 0)]
 
 
 async def test_a_group_that_moved_is_followed(post: Post) -> None:

@@ -561,7 +561,25 @@ async def test_an_answer_that_telegram_refuses_is_a_dead_letter(bot: Bot) -> Non
     await bot.answers("un")
     (dead,) = await bot.ledger.dead_letters()
     assert "refuses" in dead.reason
-    assert (await bot.ledger.backlog()).pending == 0
+    backlog = await bot.ledger.backlog()
+    assert (backlog.pending, backlog.unsent_parts) == (0, 0)
+
+
+async def test_however_often_the_service_is_stopped_meanwhile_the_answer_is_not_given_up(
+    bot: Bot, scripted: ScriptedCore
+) -> None:
+    scripted.on("attends", *[Hangs()] * (MOST_ATTEMPTS + 1), Answers("enfin"))
+    await bot.says("attends")
+    for stops in range(1, MOST_ATTEMPTS + 2):
+        working = asyncio.create_task(bot.work())
+        while len(scripted.asked) < stops:  # noqa: ASYNC110 — it tells nobody
+            await asyncio.sleep(0.01)
+        working.cancel()
+        await asyncio.wait({working})
+        # The next one takes over when the lease is over.
+        bot.clock.skipped += timedelta(seconds=31)
+    await bot.work(replace(POLICY, processing_timeout=timedelta(hours=1)))
+    assert bot.shown() == ["enfin"]
 
 
 async def test_an_unknown_token_is_waited_for(bot: Bot) -> None:

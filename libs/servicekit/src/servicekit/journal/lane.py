@@ -136,22 +136,32 @@ class HeldLane:
             await connection.execute(statement, {"entry_id": entry.id, "due_at": until, "reason": reason})
             await also(connection)
 
-    async def finish(self, entry: Entry, reason: str = "", *, also: Also = _nothing_else) -> None:
+    async def finish(
+        self, entry: Entry, reason: str = "", *, dropped: Sequence[Part] = (), also: Also = _nothing_else
+    ) -> None:
         """Close an entry that nothing is to be sent for any more.
 
+        Args:
+            dropped: parts that nobody is there to read. Dropped before, they would make whoever comes after
+                a crash believe that all went out.
+
         Raises:
-            ValueError: parts of its answer are unfinished.
+            ValueError: other parts of its answer are unfinished.
         """
         async with self._changing() as connection:
+            await self._drop(connection, dropped)
             unfinished = queries.unfinished_parts(self._tables)
             if (await connection.execute(unfinished, {"of_entry": entry.id})).first() is not None:
                 raise ValueError(f"parts of the answer to entry {entry.id} are still to be sent")
             await self._close(connection, entry, EntryState.DONE, reason)
             await also(connection)
 
-    async def bury(self, entry: Entry, reason: str, *, also: Also = _nothing_else) -> None:
-        """Give it up, for the operator to see."""
+    async def bury(
+        self, entry: Entry, reason: str, *, dropped: Sequence[Part] = (), also: Also = _nothing_else
+    ) -> None:
+        """Give it up, for the operator to see; ``dropped`` as in :meth:`finish`."""
         async with self._changing() as connection:
+            await self._drop(connection, dropped)
             await self._close(connection, entry, EntryState.DEAD, reason)
             await also(connection)
 
@@ -254,6 +264,10 @@ class HeldLane:
     async def _close(self, connection: AsyncConnection, entry: Entry, state: EntryState, reason: str) -> None:
         closed = {"entry_id": entry.id, "state": state, "reason": reason, "closed_at": self._clock()}
         await connection.execute(queries.change_entry(self._tables), closed)
+
+    async def _drop(self, connection: AsyncConnection, parts: Sequence[Part]) -> None:
+        for part in parts:
+            await self._rewrite(connection, part, state=PartState.DROPPED)
 
     async def _there(self, connection: AsyncConnection, entry: Entry) -> dict[int, Part]:
         """The parts that there are, by their number."""

@@ -65,22 +65,24 @@ class Deliverer:
         self._sleep = sleep
 
     async def deliver(self, lane: HeldLane, entry: Entry, place: Place) -> Outcome | Later:
-        """Send what is still to be sent, in order. Raises LaneLost, StorageUnavailable."""
-        outcome: Outcome = "delivered"
+        """Send what is still to be sent, in order.
+
+        Returns:
+            Other than "delivered": what is not out is as it was, for whoever closes the entry.
+
+        Raises:
+            LaneLost, StorageUnavailable.
+        """
         for part in await lane.parts(entry):
             if part.state not in UNFINISHED:
                 continue
-            if outcome != "delivered":
-                await lane.dropped(part)
-                continue
             found = await self._deliver_part(lane, part, place)
-            if isinstance(found, Later):
-                return found
             if isinstance(found, Moved):
                 place = replace(place, chat_id=found.chat_id)
                 return await self.deliver(lane, entry, place)
-            outcome = found
-        return outcome
+            if found != "delivered":
+                return found
+        return "delivered"
 
     async def wait_turn(self, chat_id: int) -> Later | None:
         """Wait until a call may be made in a chat; Later, where that would take too long."""
@@ -153,12 +155,9 @@ class Deliverer:
             return error if isinstance(error, Moved) else await self._later(place, error)
         except Unknown:
             await lane.unknown(part)
-        except Unreachable:
-            await lane.dropped(part)
-            return "unreachable"
-        except Refused:
-            await lane.dropped(part)
-            return "refused"
+        except (Unreachable, Refused) as error:
+            await lane.unsent(part)
+            return _outcome_of(error)
         else:
             if noted.state is PartState.STREAMING:
                 return await self._finish(lane, noted, place, outgoing)
@@ -181,8 +180,7 @@ class Deliverer:
         except Moved as error:
             return error
         except (Unreachable, Refused) as error:
-            await lane.dropped(part)
-            return "unreachable" if isinstance(error, Unreachable) else "refused"
+            return _outcome_of(error)
         await lane.sent(part)
         return "delivered"
 
@@ -193,6 +191,10 @@ class Deliverer:
         # As what it is put off, operators see.
         reason = str(error) if isinstance(error, NotSent) else "Telegram cannot be reached"
         return Later(FIRST_RETRY_SECONDS, reason)
+
+
+def _outcome_of(error: Unreachable | Refused) -> Outcome:
+    return "unreachable" if isinstance(error, Unreachable) else "refused"
 
 
 def _plain(outgoing: Outgoing) -> Outgoing:

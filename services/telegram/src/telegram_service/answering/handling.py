@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from servicekit.journal.attempts import attempt
 from servicekit.journal.lane import HeldLane
-from servicekit.journal.records import Entry, EntryState
+from servicekit.journal.records import UNFINISHED, Entry, EntryState
 from servicekit.key_value.failures import StoreUnavailable
 from servicekit.logging import get_logger
 from servicekit.storage.sealing import Unreadable
 from telegram_service.answering.asked import Asked
-from telegram_service.answering.delivering import Later
+from telegram_service.answering.delivering import Later, Outcome
 from telegram_service.answering.questions import Questions
 from telegram_service.answering.tools import Policy, Reply, Tools
 from telegram_service.dialogue.actions import Deed, Forget, Question
@@ -42,11 +44,13 @@ class Handler:
         bot_id: int,
         bot_name: str,
         clock: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._policy = policy
         self._tools = tools
         self._bot = (bot_id, bot_name)
         self._clock = clock
+        self._sleep = sleep
         self._questions = Questions(policy, tools, bot_id=bot_id, bot_name=bot_name, clock=clock)
 
     async def handle(self, lane: HeldLane) -> None:
@@ -57,7 +61,10 @@ class Handler:
 
     async def _one(self, lane: HeldLane, entry: Entry) -> bool:
         """Whether the next entry's turn has come."""
-        attempts = await lane.begin(entry)
+        async with attempt(lane, entry, sleep=self._sleep) as attempts:
+            return await self._attempt(lane, entry, attempts)
+
+    async def _attempt(self, lane: HeldLane, entry: Entry, attempts: int) -> bool:
         try:
             update = self._tools.envelopes.open_update(entry.payload)
             incoming = read_update(update, *self._bot)
@@ -129,16 +136,25 @@ class Handler:
         outcome = await self._tools.deliverer.deliver(lane, entry, incoming.place)
         if isinstance(outcome, Later):
             return await self._put_off(lane, entry, outcome)
-        if outcome == "refused":
-            self._tools.metrics.failed("answer_refused")
-            await lane.bury(entry, "Telegram refuses the answer")
+        if outcome != "delivered":
+            await self._close_undelivered(lane, entry, incoming, outcome)
             return True
-        if outcome == "unreachable" and not incoming.place.is_group:
-            await self._tools.people.mark(incoming.sender.id, reachable=False)
-        await lane.finish(entry, "" if outcome == "delivered" else outcome)
-        if not incoming.is_control and outcome == "delivered":
+        await lane.finish(entry)
+        if not incoming.is_control:
             self._tools.metrics.completed(entry.id, (self._clock() - entry.received_at).total_seconds())
         return True
+
+    async def _close_undelivered(
+        self, lane: HeldLane, entry: Entry, incoming: Incoming, outcome: Outcome
+    ) -> None:
+        unsent = [part for part in await lane.parts(entry) if part.state in UNFINISHED]
+        if outcome == "refused":
+            self._tools.metrics.failed("answer_refused")
+            await lane.bury(entry, "Telegram refuses the answer", dropped=unsent)
+            return
+        if not incoming.place.is_group:
+            await self._tools.people.mark(incoming.sender.id, reachable=False)
+        await lane.finish(entry, outcome, dropped=unsent)
 
     async def _put_off(self, lane: HeldLane, entry: Entry, later: Later) -> bool:
         # Waiting for others is no failure of this message: it may last.
