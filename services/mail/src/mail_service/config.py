@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
+from servicekit.ai_core.trust import CertificateFile
 from servicekit.hot_state import RedisUrl
 from servicekit.logging import LogFormat, LogLevel
 from servicekit.settings import ServiceSettings
@@ -102,6 +103,8 @@ class Settings(ServiceSettings):
 
     ai_api_url: Url = "http://127.0.0.1:8000"
     ai_api_key: SecretStr | None = None
+    ai_api_ca_file: CertificateFile | None = None
+    """Certificates that are trusted besides the public authorities, where the AI core is reached by https."""
     local_key_path: Path = Path("var/local.key")
     """Used where AI_API_KEY is not set: the key of an AI core on this machine."""
     default_model: str | None = None

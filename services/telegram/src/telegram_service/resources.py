@@ -87,9 +87,9 @@ def bot_id_of(settings: Settings) -> int:
 
 def ai_core_of(settings: Settings) -> AiCore:
     """The AI core, with the key of the settings or that of a core on this machine."""
-    if settings.ai_api_key is not None:
-        return AiCore(settings.ai_api_url, settings.ai_api_key.get_secret_value())
-    return AiCore(settings.ai_api_url, key_in(settings.local_key_path))
+    given = settings.ai_api_key
+    key = given.get_secret_value() if given is not None else key_in(settings.local_key_path)
+    return AiCore(settings.ai_api_url, key, ca_file=settings.ai_api_ca_file)
 
 
 def hot_state_of(

@@ -24,6 +24,7 @@ from servicekit.ai_core.errors import (
 )
 from servicekit.ai_core.events import Event, events
 from servicekit.ai_core.requests import Answer, ChatRequest, Delta, GenerateRequest, ModelFacts
+from servicekit.ai_core.trust import trust
 
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
@@ -58,12 +59,18 @@ class AiCore:
     """
 
     def __init__(
-        self, url: str, key: str | KeySource | None = None, *, silent_seconds: float = SILENT_SECONDS
+        self,
+        url: str,
+        key: str | KeySource | None = None,
+        *,
+        ca_file: Path | None = None,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         """``url`` is where it is reached, e.g. ``http://ai-core:8000``. A ``key`` that may change, or that is
-        still to be made, is asked for with each call."""
+        still to be made, is asked for with each call. ``ca_file``: see :func:`.trust.trust`."""
         self._http = httpx.AsyncClient(
             base_url=url,
+            verify=trust(ca_file),
             auth=None if key is None else _Key(key if callable(key) else lambda: key),
             timeout=httpx.Timeout(silent_seconds, connect=CONNECT_SECONDS),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
