@@ -60,7 +60,7 @@ chaos: chaos-telegram $(if $(CHAOS),,chaos-mail)  ## both of the next two, one a
 chaos-telegram: .setup-test  ## kill and cut off the Telegram service in 500 random runs (CHAOS="--help" says more)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m telegram_chaos $(CHAOS)
 chaos-mail: .setup-test  ## the same for the mail service, in 300 runs over real mail servers
-	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support:services/mail/tests/support \
+	@PYTHONPATH=.:tools:tests/support:services/mail/tests/support \
 	    $(BIN)/python -m mail_chaos $(CHAOS)
 
 .PHONY: load-telegram

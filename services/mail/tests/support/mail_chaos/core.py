@@ -1,60 +1,36 @@
-"""The AI core as the mail service sees it: quick, and away when it shall be."""
+"""The AI core as the mail service sees it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+from typing import Any
 
-from telegram_chaos.core import _FACTS, _REFUSALS, KEY, MODEL, Core, _error, _send_event, _send_json
+from chaos.core import KEY, AilingCore, begin_stream, end_stream, error, send_event
 
 __all__ = ["KEY", "MailCore"]
 GENERATION_SECONDS = 0.6
 ANSWER = "Le contrat de travail dure aussi longtemps que les deux parties le veulent : **oui**."
 
 
-class MailCore(Core):
+class MailCore(AilingCore):
     """Writes whole answers."""
 
-    async def _answer(
-        self, writer: asyncio.StreamWriter, line: str, headers: dict[str, str], body: bytes
-    ) -> bool:
-        if headers.get("x-api-key") != KEY:
-            self.complaints.append("a call without the key")
-        if self.ailment == "gone":
-            return False
-        for path, value in _FACTS.items():
-            if line.startswith(f"GET {path} "):
-                return await _send_json(writer, 200, value)
-        if not line.startswith("POST /api/v1/generate "):
-            self.complaints.append(f"an unknown call: {line}")
-            return await _send_json(writer, 404, _error("not_found"))
-        if self.ailment in _REFUSALS:
-            status, code, more = _REFUSALS[self.ailment]
-            return await _send_json(writer, status, _error(code), more)
-        self.asked += 1
-        mail = json.loads(body).get("email_context", {})
-        await self._write(writer, str(mail.get("subject", "")))
-        return False
+    path = "/api/v1/generate"
 
-    async def _write(self, writer: asyncio.StreamWriter, subject: str) -> None:
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
-            b"connection: close\r\n\r\n"
-        )
-        await _send_event(writer, {"delta": ANSWER[:20]})
-        await asyncio.sleep(GENERATION_SECONDS)
+    def __init__(self, *, pause: float = GENERATION_SECONDS) -> None:
+        """``pause``: seconds that an answer takes."""
+        super().__init__()
+        self._pause = pause
+
+    async def generate(self, writer: asyncio.StreamWriter, body: dict[str, Any]) -> bool:
+        await begin_stream(writer)
+        await send_event(writer, {"delta": ANSWER[:20]})
+        await asyncio.sleep(self._pause)
         if self.ailment in {"gone", "cut"}:
-            return
+            return False
         if self.ailment == "error":
-            await _send_event(writer, _error("generation_failed"), "error")
-            return
-        end = {
-            "response": ANSWER,
-            "model": MODEL,
-            "finish_reason": "stop",
-            "suggested_subject": f"Re: {subject}",
-            "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cached_prompt_tokens": 0},
-        }
-        await _send_event(writer, end)
-        writer.write(b"0\r\n\r\n")
-        await writer.drain()
+            await send_event(writer, error("generation_failed"), "error")
+            return False
+        subject = body.get("email_context", {}).get("subject", "")
+        await end_stream(writer, {"response": ANSWER, "suggested_subject": f"Re: {subject}"})
+        return True

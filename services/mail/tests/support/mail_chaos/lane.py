@@ -5,33 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from chaos.fast_time import FastLoop
+from chaos.forks import Zygote
+from chaos.outages import Servers
 from mail_chaos.office import Office
 from mail_chaos.plan import plan_of
 from mail_chaos.run import Outcome, environ_of, perform
 from mail_service.config import Settings
 from mail_service.records import migrate
-from telegram_chaos.fast_time import FastLoop
-from telegram_chaos.forks import Zygote
-from telegram_chaos.outages import Servers
-
-
-class MailZygote(Zygote):
-    """Forks mail services."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "mail_chaos.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        self._ended = {}
-        self._pids = []
-        self._rest = b""
 
 
 def perform_all(work: Any, results: Any, keep: Path) -> None:
@@ -39,7 +25,7 @@ def perform_all(work: Any, results: Any, keep: Path) -> None:
     parent = os.getppid()
     base = Path(tempfile.mkdtemp(prefix="neo-chaos-"))
     base.chmod(0o711)
-    servers, zygote, office = Servers(base, _prepare), MailZygote(), Office(base)
+    servers, zygote, office = Servers(base, _prepare), Zygote("mail_chaos.zygote"), Office(base)
     try:
         while (seed := work.get()) is not None and os.getppid() == parent:
             results.put(asdict(_one(seed, servers, zygote, office, base / f"{seed}", keep)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from chaos.mishaps import Life, Outage
 from fault_proxy import CONNECT, END, Act, Fault, Script
-from telegram_chaos.plan import Life, Outage
 
 WRITING_SECONDS = 5.0
 """So long people write."""

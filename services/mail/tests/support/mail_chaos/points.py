@@ -1,17 +1,9 @@
-"""Where a service's process ends itself. Installed in that process alone, around its ports: the code that is
-tried knows nothing of it."""
+"""Where the mail service's process ends itself."""
 
 from __future__ import annotations
 
-import functools
-import json
-import os
-import signal
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
+from chaos import points
+from chaos.points import Around, Trace
 from mail_service.intake import Intake
 from mail_service.mailbox.imap import ImapMailbox
 from mail_service.mailbox.wire import Connection
@@ -21,9 +13,8 @@ from mail_service.storage.correspondence import Correspondence
 from servicekit.ai_core.client import AiCore
 from servicekit.journal.crew import Crew
 from servicekit.journal.lane import HeldLane
-from servicekit.journal.records import Part
 
-AROUND: tuple[tuple[type, str, str, str], ...] = (
+AROUND: tuple[Around, ...] = (
     (Intake, "take", "before a mail is stored", "after a mail is stored"),
     (Connection, "mark", "before the mark", ""),
     (PausableJournal, "claim", "", "after the claim"),
@@ -45,44 +36,6 @@ AROUND: tuple[tuple[type, str, str, str], ...] = (
 )
 
 
-@dataclass
-class Trace:
-    """Writes what happens, and ends the process where it is due."""
-
-    file: int
-    point: str = ""
-    times: int = 0
-    passed: Counter[str] = field(default_factory=Counter)
-
-    def reach(self, point: str) -> None:
-        """A point is passed, or is the end."""
-        if not point:
-            return
-        self.passed[point] += 1
-        if point == self.point and self.passed[point] == self.times:
-            self.write({"killed": point})
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def write(self, line: dict[str, Any]) -> None:
-        """A line that survives the process."""
-        os.write(self.file, json.dumps(line).encode() + b"\n")
-
-
 def install(trace: Trace) -> None:
     """Around everything that matters, for the rest of this process's life."""
-    for owner, method, before, after in AROUND:
-        setattr(owner, method, _around(getattr(owner, method), trace, before, after))
-
-
-def _around(original: Callable[..., Any], trace: Trace, before: str, after: str) -> Callable[..., Any]:
-    @functools.wraps(original)
-    async def around(*args: Any, **kwargs: Any) -> Any:
-        trace.reach(before)
-        result = await original(*args, **kwargs)
-        if isinstance(result, Part):
-            trace.write({"part": result.id, "entry": result.entry_id, "state": result.state})
-        if result is not None or original.__name__ != "claim":
-            trace.reach(after)
-        return result
-
-    return around
+    points.install(AROUND, trace)

@@ -13,10 +13,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import select
 
+from chaos.fast_time import FACTOR
+from chaos.forks import End, Zygote
+from chaos.mishaps import Life, Outage
+from chaos.outages import Servers, happen
+from chaos.points import sends_under_way, traced
+from chaos.zygote import FOR_A_WHILE
 from fault_proxy import END, Act, ImapProxy, Script, SmtpProxy
 from mail_chaos.books import Books
 from mail_chaos.core import KEY, MailCore
@@ -24,14 +30,9 @@ from mail_chaos.office import Office
 from mail_chaos.people import People
 from mail_chaos.plan import INSIDE, LONGEST_LIFE, OUTSIDE, TROUBLE_SECONDS, Plan
 from mail_chaos.verdict import Facts, judge
-from mail_chaos.zygote import FOR_A_WHILE
 from mail_servers import PASSWORD, somebody
 from mail_service.storage.tables import journal as tables
 from servicekit.storage.database import Database, StorageUnavailable, database_url
-from telegram_chaos.fast_time import FACTOR
-from telegram_chaos.forks import End, Zygote
-from telegram_chaos.outages import Servers, happen
-from telegram_chaos.plan import Life, Outage
 
 SECRET = "the secret of the chaos"
 PATIENCE = 900.0
@@ -162,7 +163,7 @@ async def perform(
             copies=await office.copies(mailbox),
             lost_replies=smtp.cuts,
             open_ends=sum(fault.at == END and fault.act in OPEN_ENDS for fault in smtp.hit),
-            killed_sending=len(_sends_under_way(stage)),
+            killed_sending=len(sends_under_way(traced(stage.trace))),
             refusals=sum(fault.reply.startswith("5") for fault in smtp.hit),
         )
         verdict = judge(facts)
@@ -174,7 +175,7 @@ async def perform(
     return Outcome(
         plan.seed,
         [*stage.faults, *core.complaints, *verdict.faults],
-        [line["killed"] for line in _trace(stage) if "killed" in line],
+        [line["killed"] for line in traced(stage.trace) if "killed" in line],
         happened,
         len(stage.people.written),
         verdict.answered,
@@ -193,7 +194,7 @@ def environ_of(plan: Plan, servers: Servers, office: Office, folder: Path) -> di
         "IMAP_HOST": "localhost",
         "CA_FILE": str(office.certificates.authority),
         "AI_API_KEY": KEY,
-        "DATABASE_URL": servers.database(cast(Any, plan), folder),
+        "DATABASE_URL": servers.database(plan, folder),
         "SECRET_KEY": SECRET,
         "MAIL_PORT": "0",
         "AUTHSERV_ID": "mx.example.test",
@@ -265,7 +266,7 @@ async def _calm(stage: Stage) -> None:
 def _mishaps(stage: Stage, servers: Servers) -> list[Any]:
     async def away(outage: Outage) -> None:
         await asyncio.sleep(outage.at)
-        await happen(outage, cast(Any, stage.plan), servers, stage.core, stage.folder)
+        await happen(outage, stage.plan, servers, stage.core, stage.folder)
 
     async def number_anew(at: float) -> None:
         await asyncio.sleep(at)
@@ -309,25 +310,6 @@ async def _end(stage: Stage) -> None:
     # One that has just been started may not take signals yet.
     if end.status not in {0, -signal.SIGTERM}:
         stage.faults.append(f"the service ended with {end.status}")
-
-
-def _trace(stage: Stage) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stage.trace.read_text().splitlines()] if stage.trace.exists() else []
-
-
-def _sends_under_way(stage: Stage) -> list[int]:
-    """The entries whose answer was being sent when the process was killed, once for each such send."""
-    sending: dict[int, int] = {}
-    found: list[int] = []
-    for line in _trace(stage):
-        if "killed" in line:
-            found += sending.values()
-            sending.clear()
-        elif line["state"] == "sending":
-            sending[line["part"]] = line["entry"]
-        else:
-            sending.pop(line["part"], None)
-    return found
 
 
 def _look_into_the_log(stage: Stage) -> None:

@@ -11,9 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from telegram_chaos.fast_time import FastLoop
-from telegram_chaos.forks import Zygote
-from telegram_chaos.outages import Servers
+from chaos.fast_time import FastLoop
+from chaos.forks import Zygote
+from chaos.outages import Servers
 from telegram_chaos.plan import plan_of
 from telegram_chaos.run import Outcome, environ_of, perform
 from telegram_service.config import Settings
@@ -24,7 +24,7 @@ def perform_all(work: Any, results: Any, keep: Path) -> None:
     """Perform runs until there are no more."""
     parent, port = os.getppid(), _free_port()
     base = Path(tempfile.mkdtemp(prefix="neo-chaos-"))
-    servers, zygote = Servers(base, _prepare), Zygote()
+    servers, zygote = Servers(base, _prepare), Zygote("telegram_chaos.zygote")
     try:
         while (seed := work.get()) is not None and os.getppid() == parent:
             results.put(asdict(_one(seed, servers, zygote, base / f"{seed}", port, keep)))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from chaos.mishaps import Life, Outage
+
 SPEAKING_SECONDS = 7.0
 """So long people write."""
 LONGEST_LIFE = 8.0
@@ -62,26 +64,6 @@ class Saying:
     at: float
     person: int
     kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """Of the service's process, but the last one, which may go on."""
-
-    point: str
-    """Where it ends by SIGKILL."""
-    times: int
-    """How often it passes there; the last time is its end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outage:
-    """Something is away for a while."""
-
-    what: Literal["core", "database", "redis"]
-    how: str
-    at: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,22 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from sqlalchemy import select
 from tests.emulators.telegram.world import Person
 
-from servicekit.journal.records import PartState
+from chaos.fast_time import FACTOR, fast_clock
+from chaos.forks import End, Zygote
+from chaos.mishaps import Life, Outage
+from chaos.outages import Servers, happen
+from chaos.points import sends_under_way, traced
+from chaos.zygote import FOR_A_WHILE
 from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.sealing import seal_for
 from telegram_chaos.core import KEY, Core
-from telegram_chaos.fast_time import FACTOR, fast_clock
-from telegram_chaos.forks import End, Zygote
 from telegram_chaos.meddling import Mangler, Meddler
-from telegram_chaos.outages import Servers, happen
-from telegram_chaos.plan import INSIDE, LONGEST_LIFE, SPEAKING_SECONDS, Life, Plan, Saying
+from telegram_chaos.plan import INSIDE, LONGEST_LIFE, SPEAKING_SECONDS, Plan, Saying
 from telegram_chaos.verdict import EntryRow, Facts, PartRow, Said, ShownRow, Verdict, judge
-from telegram_chaos.zygote import FOR_A_WHILE
 from telegram_server import TOKEN, TelegramServer, telegram_server
 from telegram_service.answering.envelopes import Envelopes
 from telegram_service.storage.tables import journal as tables
@@ -52,7 +52,7 @@ class Outcome:
     ambiguous: int
     cuts: int
     starts: int
-    outages: Sequence[str]
+    happened: Sequence[str]
     seconds: float
     cpu: float
 
@@ -168,7 +168,7 @@ async def perform(
             stage.ends.append(await zygote.wait(stage.pid))
         verdict = await _judge(stage, database, meddler)
     _look_into_the_log(stage)
-    killed = [line["killed"] for line in _trace(stage) if "killed" in line]
+    killed = [line["killed"] for line in traced(stage.trace) if "killed" in line]
     return Outcome(
         plan.seed,
         [*stage.faults, *core.complaints, *verdict.faults],
@@ -242,7 +242,7 @@ async def _speak(stage: Stage) -> None:
         await stage.say(saying, number)
 
 
-async def _away(stage: Stage, servers: Servers, outage: Any) -> None:
+async def _away(stage: Stage, servers: Servers, outage: Outage) -> None:
     await asyncio.sleep(outage.at)
     await happen(outage, stage.plan, servers, stage.core, stage.folder)
 
@@ -293,33 +293,11 @@ async def _end(stage: Stage) -> None:
         stage.faults.append(f"the service ended with {end.status}")
 
 
-def _trace(stage: Stage) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stage.trace.read_text().splitlines()] if stage.trace.exists() else []
-
-
-def _sends_under_way(stage: Stage) -> list[int]:
-    """The entries whose answer was being sent when the process was killed, or whose sending the database cut
-    off while it was announced: once for each such send."""
-    sending: dict[int, int] = {}
-    found: list[int] = []
-    for line in _trace(stage):
-        if "killed" in line:
-            found += sending.values()
-            sending.clear()
-        elif "doubted" in line:
-            found.append(line["doubted"])
-        elif line["state"] == PartState.SENDING:
-            sending[line["part"]] = line["entry"]
-        else:
-            sending.pop(line["part"], None)
-    return found
-
-
 async def _judge(stage: Stage, database: Database, meddler: Meddler) -> Verdict:
     entries = await _entries(database)
     chats = {entry.id: int(entry.lane.rstrip("!").split(":")[0]) for entry in entries}
     cuts = Counter(meddler.cuts)
-    cuts.update(chats[entry_id] for entry_id in _sends_under_way(stage) if entry_id in chats)
+    cuts.update(chats[entry_id] for entry_id in sends_under_way(traced(stage.trace)) if entry_id in chats)
     shown = [
         ShownRow(message.id, message.chat.id, message.versions[-1])
         for message in stage.telegram.world.messages.values()

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.core import AilingCore
+from chaos.mishaps import Outage, Surroundings
 from servers import PostgresServer, RedisServer
-from telegram_chaos.core import Core
-from telegram_chaos.plan import Outage, Plan
 
 TEMPLATE = "template_of_runs"
+FILE = "service.db"
 
 
 @dataclass
@@ -28,15 +29,15 @@ class Servers:
     _postgres: PostgresServer | None = None
     _prepared: set[str] = field(default_factory=set)
 
-    def database(self, plan: Plan, folder: Path) -> str:
+    def database(self, plan: Surroundings, folder: Path) -> str:
         """The address of a fresh database for a run."""
         if not plan.postgres:
             template = self.folder / "template.db"
             if not template.exists():
                 self.prepare(f"sqlite:///{template}", self.folder)
                 _checkpoint(template)
-            shutil.copy(template, folder / "telegram.db")
-            return f"sqlite:///{folder}/telegram.db"
+            shutil.copy(template, folder / FILE)
+            return f"sqlite:///{folder}/{FILE}"
         server = self.postgres()
         if TEMPLATE not in self._prepared:
             self.prepare(server.create(TEMPLATE), self.folder)
@@ -68,7 +69,9 @@ class Servers:
                 server.close()
 
 
-async def happen(outage: Outage, plan: Plan, servers: Servers, core: Core, folder: Path) -> None:
+async def happen(
+    outage: Outage, plan: Surroundings, servers: Servers, core: AilingCore, folder: Path
+) -> None:
     """Be away, and come back, however this ends."""
     if outage.what == "core":
         core.ailment = outage.how
@@ -77,7 +80,7 @@ async def happen(outage: Outage, plan: Plan, servers: Servers, core: Core, folde
         finally:
             core.ailment = ""
     elif outage.how == "locked":
-        await _lock(folder / "telegram.db", outage.seconds)
+        await _lock(folder / FILE, outage.seconds)
     else:
         server = servers.postgres() if outage.what == "database" else servers._redis
         assert server is not None

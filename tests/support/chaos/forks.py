@@ -28,9 +28,10 @@ class End:
 class Zygote:
     """Forks services; outlives event loops."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        """``module``: that calls :func:`chaos.zygote.serve`."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "telegram_chaos.zygote"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._ended: dict[int, End] = {}
         self._pids: list[int] = []
