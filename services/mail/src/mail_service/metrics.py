@@ -86,9 +86,9 @@ class Metrics:
         self._dead.set(backlog.dead)
         self._unknown.set(backlog.unknown_parts)
         self._repeated.set(backlog.repeated_parts)
-        counts = await self._ways.counts(now - RATE_WINDOW)
-        good = sum(number for (step, _), number in counts.items() if step in {Step.SENT, Step.DRAFTED})
-        bad = sum(number for (step, _), number in counts.items() if step in {Step.DEAD, Step.UNKNOWN})
+        counts = await self._ways.of_mails(now - RATE_WINDOW)
+        good = counts.get(Step.SENT, 0) + counts.get(Step.DRAFTED, 0)
+        bad = counts.get(Step.DEAD, 0) + counts.get(Step.UNKNOWN, 0)
         self._success.set(good / (good + bad) if good + bad else 1.0)
 
 

@@ -162,6 +162,13 @@ class RunningService:
             while await self._waiting(reason) < count:  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.02)
 
+    async def until_pending(self, count: int) -> None:
+        """So many mails, and words to their senders, are not done with."""
+        async with asyncio.timeout(PATIENCE):
+            # The journal tells nobody outside the service.
+            while (await self.service.records.ledger.backlog()).pending != count:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     async def _waiting(self, reason: str) -> int:
         return [one["reason"] for one in await self.service.office.queue()].count(reason)
 
@@ -171,10 +178,7 @@ class RunningService:
 
     async def settled(self) -> None:
         """Nothing waits."""
-        async with asyncio.timeout(PATIENCE):
-            # The journal tells nobody outside the service.
-            while (await self.service.records.ledger.backlog()).pending:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await self.until_pending(0)
 
 
 def question(

@@ -7,9 +7,15 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
 
 import httpx
+from fastapi import FastAPI, Request, Response
+
+from servers import HOST
+from servicekit.serving.http import serving
 
 CLIENT_ID, CLIENT_SECRET, REFRESH_TOKEN = "neo", "client-secret", "refresh-1"
 LIFE_SECONDS = 3_600
@@ -20,7 +26,7 @@ class TokenServer:
 
     def __init__(self, user: str, key: bytes) -> None:
         """``key``: of whoever takes the tokens."""
-        self.transport = httpx.MockTransport(self._answer)
+        self.transport = httpx.MockTransport(self.answer)
         self.asked = 0
         self.refresh_token = REFRESH_TOKEN
         """The one that is taken; it changes with ``rotating``."""
@@ -32,7 +38,8 @@ class TokenServer:
         self._user = user
         self._key = key
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """To one request."""
         self.asked += 1
         if self.broken is not None:
             return self.broken
@@ -67,6 +74,23 @@ class TokenServer:
         key, self.wrong_tokens = (b"wrong", self.wrong_tokens - 1) if self.wrong_tokens else (self._key, 0)
         signature = hmac.new(key, signed, hashlib.sha256).digest()
         return f"{signed.decode()}.{_base64(signature).decode()}"
+
+
+@asynccontextmanager
+async def served(server: TokenServer) -> AsyncIterator[str]:
+    """Over a real socket; its address."""
+    app = FastAPI()
+
+    @app.post("/token")
+    async def token(request: Request) -> Response:
+        body, kind = await request.body(), request.headers.get("content-type", "")
+        url = "https://tokens.test/token"
+        asked = httpx.Request("POST", url, content=body, headers={"content-type": kind})
+        found = server.answer(asked)
+        return Response(found.content, found.status_code, media_type="application/json")
+
+    async with serving(app, HOST, 0) as port:
+        yield f"http://{HOST}:{port}/token"
 
 
 def _refusal(error: str, status: int = 400) -> httpx.Response:

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_service import lanes
 from mail_service.answering.answers import Answerer, GivenUp
 from mail_service.answering.delivering import Deliverer, Undeliverable
 from mail_service.answering.envelopes import CameIn, Envelopes, Forgetting, Notice
@@ -246,7 +247,8 @@ class Handler:
             # The lane itself is gone: there is nothing to close.
             return False
         await lane.finish(entry, DONE)
-        self._answered(self._clock() - entry.received_at)
+        if not lanes.holds_notices(entry.lane):
+            self._answered(self._clock() - entry.received_at)
         return True
 
     async def _ignore(self, lane: HeldLane, entry: Entry, reason: str) -> bool:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from mail_service import lanes
 from mail_service.storage.tables import journal, steps
 from servicekit.journal.lane import Also
 from servicekit.journal.records import EntryState
@@ -126,6 +127,18 @@ class Ways:
         )
         async with self._database.reading() as connection:
             return {(step, reason): count for step, reason, count in await connection.execute(statement)}
+
+    async def of_mails(self, since: datetime) -> dict[Step, int]:
+        """How often each step was made with a mail; what its sender was told besides is not counted."""
+        entries = journal.entries.c
+        statement = (
+            select(steps.c.step, func.count())
+            .join(journal.entries, entries.id == steps.c.entry_id)
+            .where(steps.c.at >= since, ~entries.lane.startswith(lanes.NOTICES, autoescape=True))
+            .group_by(steps.c.step)
+        )
+        async with self._database.reading() as connection:
+            return {Step(step): count for step, count in await connection.execute(statement)}
 
     async def received(self, lane: str) -> list[tuple[int, datetime]]:
         """The numbers of what came into a lane, and when, oldest first."""

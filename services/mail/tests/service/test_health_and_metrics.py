@@ -1,0 +1,160 @@
+"""What those who run the service are told: who of those it needs is away, and what became of the mails."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from certificates import Certificates
+from fault_proxy import ImapProxy, Proxy, SmtpProxy
+from mail_core import Failure, Says, scripted_core
+from mail_servers import nobody, somebody
+from running_service import PostOffice, RunningService, question
+from servers import PATIENCE, PostgresServer, RedisServer
+from servicekit.serving import health
+
+Pull = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are not kept for a second."""
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0.0)
+
+
+@asynccontextmanager
+async def without(pull: Pull, plug_in: Pull) -> AsyncIterator[None]:
+    """Something is away until the block ends."""
+    await pull()
+    try:
+        yield
+    finally:
+        await plug_in()
+
+
+def of_proxy(proxy: Proxy) -> tuple[Pull, Pull]:
+    """As if a mail server were away, and there again."""
+
+    async def pull() -> None:
+        proxy.refusing = True
+        proxy.reset_all()
+
+    async def plug_in() -> None:
+        proxy.refusing = False
+
+    return pull, plug_in
+
+
+def of_server(server: PostgresServer | RedisServer) -> tuple[Pull, Pull]:
+    """The same of a server that is really stopped."""
+
+    async def pull() -> None:
+        await asyncio.to_thread(server.stop)
+
+    async def plug_in() -> None:
+        await asyncio.to_thread(server.start)
+
+    return pull, plug_in
+
+
+async def until_all_is_well(running: RunningService) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (found := await running.get("/health")).json()["status"] != "ok":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert found.status_code == 200
+    assert {part["status"] for part in found.json()["parts"].values()} == {"ok"}
+
+
+async def test_health_names_what_is_away_and_why(
+    post_office: PostOffice,
+    certificates: Certificates,
+    postgres_server: PostgresServer,
+    postgres_url: str,
+    redis_server: RedisServer,
+    redis_url: str,
+) -> None:
+    post_office.database_url = postgres_url
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server, certificates.key)
+    async with AsyncExitStack() as stack:
+        imap = await stack.enter_async_context(ImapProxy(post_office.dovecot.port, tls=context))
+        smtp = await stack.enter_async_context(SmtpProxy(post_office.postfix.port, starttls=context))
+        core = await stack.enter_async_context(scripted_core())
+        ports = {"IMAP_PORT": imap.port, "SMTP_PORT": smtp.port, "REDIS_URL": redis_url}
+        # Postfix asks nobody for a password on this port.
+        running = await stack.enter_async_context(post_office.service(core.url, SMTP_PASSWORD="", **ports))
+        await until_all_is_well(running)
+        for name, (pull, plug_in), reason in (
+            ("imap", of_proxy(imap), "MailboxUnavailable"),
+            ("smtp", of_proxy(smtp), "NotSent"),
+            ("redis", of_server(redis_server), "StoreUnavailable"),
+        ):
+            async with without(pull, plug_in):
+                found = await running.get("/health")
+                assert (found.status_code, found.json()["status"]) == (200, "degraded")
+                down = {part: said for part, said in found.json()["parts"].items() if said["status"] != "ok"}
+                assert down == {name: {"status": "down", "reason": reason}}
+                assert (await running.get("/readyz")).status_code == 200
+            await until_all_is_well(running)
+        async with without(*of_server(postgres_server)):
+            found = await running.get("/health")
+            assert (found.status_code, found.json()["status"]) == (503, "down")
+            assert found.json()["parts"]["database"] == {"status": "down", "reason": "StorageUnavailable"}
+            assert found.json()["parts"]["smtp"]["status"] == "ok"
+            assert (await running.get("/readyz")).status_code == 503
+            assert (await running.get("/livez")).status_code == 200
+            assert (await running.get("/admin/queue")).status_code == 503
+            assert (await running.get("/metrics")).status_code == 200
+        await until_all_is_well(running)
+
+
+async def numbers(running: RunningService) -> dict[str, float]:
+    """Every sample, as ``name{label values}``."""
+    text = (await running.get("/metrics")).text
+    return {
+        " ".join([sample.name, *sample.labels.values()]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+async def test_metrics_count_what_became_of_the_mails(post_office: PostOffice) -> None:
+    people = [somebody() for _ in range(4)]
+    says: dict[str, Says] = {"deux": Failure(400, "content_filtered")}
+    settings = {"BLOCKED_SENDERS": people[2], "WORKERS": 1, "MAX_SENDER_EMAILS_PER_HOUR": 1}
+
+    def script(body: dict[str, str]) -> Says:
+        return next((said for word, said in says.items() if word in body["prompt"]), "Voici.")
+
+    async with scripted_core(script) as core, post_office.service(core.url, **settings) as running:
+        for person, text in zip(people, ("un", "deux", "trois", "quatre"), strict=True):
+            post_office.send(question(person, post_office.address, text), person)
+        post_office.send(question(nobody(), post_office.address, "cinq"), somebody())
+        await running.arrived(5)
+        await running.settled()
+        post_office.send(question(people[0], post_office.address, "six encore"), people[0])
+        await running.until_waiting(1)
+        await running.until_pending(1)
+        found = await numbers(running)
+        assert people[0] not in (await running.get("/metrics")).text
+    decided = {name: count for name, count in found.items() if name.startswith("neo_mail_steps_total")}
+    # Labels come in the order of their names: reason, step.
+    assert decided["neo_mail_steps_total answer decided"] == 4
+    assert decided["neo_mail_steps_total ignore: blocked decided"] == 1
+    assert decided["neo_mail_steps_total hold: hourly_limit decided"] == 1
+    assert decided["neo_mail_steps_total  received"] == 6
+    # Two are answered. One was refused by the model, one by the mail server; an apology is no answer, nor is
+    # the word that a mail waits.
+    assert found["neo_mail_answer_seconds_count"] == 2
+    assert found["neo_mail_answer_seconds_bucket 60.0"] == 2
+    assert 0 < found["neo_mail_answer_seconds_sum"] < 120
+    assert found["neo_mail_success_ratio"] == 0.5
+    assert found["neo_mail_dead_letters"] == 2
+    assert found["neo_mail_queue_length"] == 1
+    assert 0 < found["neo_mail_queue_age_seconds"] < 120
+    assert found["neo_mail_outbox_length"] == found["neo_mail_unknown_sends"] == 0
