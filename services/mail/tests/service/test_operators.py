@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mail_core import scripted_core
+from mail_core import Failure, Says, scripted_core
 from mail_servers import somebody
 from mail_service.accounts import accounts_of
 from mail_service.config import Settings
@@ -29,6 +29,7 @@ async def test_nothing_opens_without_the_key(post_office: PostOffice) -> None:
                 assert (await running.get(f"/admin/{path}", key)).status_code == 403
             for path in ORDERS:
                 assert (await running.post(f"/admin/{path}", {"address": "a@b"}, key)).status_code == 403
+            assert (await running.delete("/admin/dead-letters/1", key)).status_code == 403
         for path in ("/livez", "/readyz", "/metrics"):
             assert (await running.get(path, None)).status_code == 200
     async with scripted_core() as core, post_office.service(core.url, ADMIN_KEY="") as running:
@@ -111,6 +112,41 @@ async def test_two_instances_answer_each_mail_once(
     for person in people:
         assert len(post_office.inbox(person)) == 1
     assert len(core.asked) == len(people)
+
+
+async def test_what_was_given_up_is_put_back_or_dropped_through_the_door(post_office: PostOffice) -> None:
+    anne, bob = somebody(), somebody()
+    says: dict[str, Says] = {"un": Failure(400, "content_filtered"), "deux": Failure(400, "content_filtered")}
+
+    def script(body: dict[str, str]) -> Says:
+        return next((said for word, said in says.items() if f"{word} fois" in body["prompt"]), "Voici.")
+
+    async with scripted_core(script) as core, post_office.service(core.url) as running:
+        post_office.send(question(anne, post_office.address, "un fois"), anne)
+        await running.arrived(1)
+        await running.settled()
+        post_office.send(question(bob, post_office.address, "deux fois"), bob)
+        await running.arrived(2)
+        await running.settled()
+        dead = (await running.get("/admin/dead-letters")).json()
+        first, second = (one["entry_id"] for one in dead)
+        assert all("content_filtered" in one["reason"] for one in dead)
+        assert anne not in str(dead)
+        says.clear()
+        requeued = await running.post(f"/admin/dead-letters/{first}/requeue")
+        assert (requeued.status_code, requeued.json()) == (200, {"status": "done"})
+        await post_office.answers(anne, 2)
+        dropped = await running.delete(f"/admin/dead-letters/{second}")
+        assert (dropped.status_code, dropped.json()) == (200, {"status": "done"})
+        await running.settled()
+        assert (await running.delete(f"/admin/dead-letters/{second}")).status_code == 404
+        assert (await running.delete(f"/admin/dead-letters/{first}")).status_code == 404
+        assert (await running.get("/admin/dead-letters")).json() == []
+        way = (await running.get(f"/admin/mails/{first}")).json()["way"]
+        steps = [step["step"] for step in way]
+        assert steps[steps.index("dead") :][:2] == ["dead", "requeued"]
+        assert steps[-1] == "marked"
+    assert len(post_office.inbox(bob)) == 1
 
 
 def test_several_accounts_come_from_a_file(tmp_path: Path) -> None:

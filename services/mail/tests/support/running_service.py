@@ -142,6 +142,11 @@ class RunningService:
         async with httpx.AsyncClient(trust_env=False) as http:
             return await http.post(self.url + path, json=body, headers={"x-api-key": key} if key else {})
 
+    async def delete(self, path: str, key: str | None = ADMIN_KEY) -> httpx.Response:
+        """Through the door."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            return await http.delete(self.url + path, headers={"x-api-key": key} if key else {})
+
     async def arrived(self, count: int) -> None:
         """So many mails have been taken in."""
         entries = metadata.tables["letters"]
