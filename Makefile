@@ -63,15 +63,18 @@ chaos-mail: .setup-test  ## the same for the mail service, in 300 runs over real
 	@PYTHONPATH=.:tools:tests/support:services/mail/tests/support \
 	    $(BIN)/python -m mail_chaos $(CHAOS)
 
-.PHONY: load-telegram
+.PHONY: load-telegram load-mail
 load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; 6 minutes)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m loadtests.telegram
+
+load-mail: .setup-test  ## 1,000 mails at once, and 10,000 in the mailbox at the start (locust; MAIL_LOAD="--help" says more)
+	@PYTHONPATH=.:tools:tests/support:services/mail/tests/support $(BIN)/python -m loadtests.mail $(MAIL_LOAD)
 
 .PHONY: telegram-emulator
 telegram-emulator:  ## try the Telegram service without a token: chat with it in the browser
 	@tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
 
-.PHONY: up down logs ps secrets backup restore test-deploy
+.PHONY: up down logs ps secrets backup restore test-deploy test-deploy-full
 up:  ## start the whole suite with Docker (deploy/README.md)
 	@deploy/up.sh
 down:  ## stop it; nothing is lost
@@ -86,8 +89,10 @@ backup:  ## make a backup now, in deploy/backups
 	@deploy/compose.sh exec -T backup sh /opt/neo-backup/backup.sh
 restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and starts the services)
 	@deploy/restore.sh "$(FILE)"
-test-deploy: .setup-test  ## build the images, start the suite in Docker, kill its parts (needs dockerd; ten minutes)
-	@$(BIN)/pytest --timeout 1800 tests/deploy/whole_suite.py
+test-deploy: .setup-deploy  ## build the images, start the suite in a Docker engine, go each way through it once
+	@$(BIN)/pytest --timeout 1800 tests/deploy/suite/one_round.py tests/deploy/suite/confinement.py
+test-deploy-full: .setup-deploy  ## the same with monitoring, and each container killed in turn under load (half an hour)
+	@$(BIN)/pytest --timeout 1800 $(addprefix tests/deploy/suite/,one_round.py confinement.py monitoring.py kills.py)
 
 .PHONY: dashboards
 dashboards:  ## renew Grafana's dashboards from tools/dashboards.py
@@ -115,6 +120,6 @@ clean:  ## remove what can be made again: .venv, caches, var/ except the models
 	    var/converter var/converter.lock var/converter.log
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-.PHONY: .setup-base .setup-test
-.setup-base .setup-test: .setup-%:
+.PHONY: .setup-base .setup-test .setup-deploy
+.setup-base .setup-test .setup-deploy: .setup-%:
 	@tools/setup.sh $*

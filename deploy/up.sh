@@ -4,14 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-value() {  # value NAME DEFAULT: a setting, from the environment or .env
-    eval "given=\${$1:-}"
-    [ -n "$given" ] || given=$(sed -n "s/^$1=\(..*\)$/\1/p" .env | tail -n 1)
-    printf '%s' "${given:-$2}"
-}
-has_profile() {
-    case ",$(value COMPOSE_PROFILES '')," in *",$1,"*) true ;; *) false ;; esac
-}
+. deploy/settings.sh
 
 if [ ! -e .env ]; then
     cp .env.example .env
@@ -19,18 +12,24 @@ if [ ! -e .env ]; then
 fi
 deploy/secrets.sh
 ai=$(value AI_DOMAIN ai.localhost) telegram=$(value TELEGRAM_DOMAIN telegram.localhost) mail=$(value MAIL_DOMAIN mail.localhost)
-deploy/certificates.sh "$ai" "$telegram" "$mail"
-mkdir -p config deploy/switches deploy/backups deploy/acme deploy/state/prometheus deploy/state/grafana deploy/wheels \
-    deploy/prometheus/targets deploy/secrets/alertmanager
+if stands_alone; then
+    if runs_here ai-core; then deploy/certificates.sh "$ai"; else deploy/certificates.sh "$telegram"; fi
+else
+    deploy/certificates.sh "$ai" "$telegram" "$mail"
+fi
+mkdir -p config deploy/switches deploy/backups deploy/acme deploy/state/prometheus deploy/state/grafana \
+    deploy/state/metrics deploy/state/acme deploy/wheels deploy/prometheus/targets deploy/secrets/alertmanager
 
-for profile in telegram mail; do
-    if ! has_profile "$profile"; then echo "$profile is off: COMPOSE_PROFILES=$profile in .env switches it on"; fi
-done
-if has_profile telegram && [ ! -s deploy/secrets/telegram/telegram_bot_token ]; then
+if ! stands_alone; then
+    for profile in telegram mail; do
+        if ! has_profile "$profile"; then echo "$profile is off: COMPOSE_PROFILES=$profile in .env switches it on"; fi
+    done
+fi
+if runs_here telegram && [ ! -s deploy/secrets/telegram/telegram_bot_token ]; then
     echo "TELEGRAM_BOT_TOKEN is missing: write the token that @BotFather gave you into .env, and run this again" >&2
     exit 1
 fi
-if has_profile mail && [ ! -s deploy/secrets/mail/email_password ]; then
+if runs_here mail && [ ! -s deploy/secrets/mail/email_password ]; then
     echo "EMAIL_PASSWORD is missing: write the mailbox's password into .env, and run this again" >&2
     exit 1
 fi
@@ -38,11 +37,13 @@ fi
 # What Prometheus is to find; a service that should run and does not is noticed this way only.
 target() { printf '[{"targets": [%s]}]\n' "$2" > "deploy/prometheus/targets/$1.json"; }
 target ai-core '"ai-core:8000"'
-if has_profile telegram; then target telegram '"telegram:8001"'; else target telegram ''; fi
-if has_profile mail; then target mail '"mail:8002"'; else target mail ''; fi
-domains="\"https://$ai/livez\""
-if has_profile telegram; then domains="$domains, \"https://$telegram/livez\""; fi
-if has_profile mail; then domains="$domains, \"https://$mail/livez\""; fi
+if runs_here telegram; then target telegram '"telegram:8001"'; else target telegram ''; fi
+if runs_here mail; then target mail '"mail:8002"'; else target mail ''; fi
+port=$(value HTTPS_PORT 443)
+[ "$port" = 443 ] && port= || port=:$port
+domains="\"https://$ai$port/livez\""
+if has_profile telegram; then domains="$domains, \"https://$telegram$port/livez\""; fi
+if has_profile mail; then domains="$domains, \"https://$mail$port/livez\""; fi
 target domains "$domains"
 
 # Folders that containers write into, and secrets, belong to the user that they run as.
@@ -52,4 +53,5 @@ fi
 deploy/compose.sh build --quiet
 deploy/compose.sh up --detach --remove-orphans
 deploy/wait.sh
+if ! runs_here ai-core; then exit 0; fi
 echo "https://$ai answers. A key for a program: deploy/compose.sh exec ai-core ai-core keys create --name NAME"

@@ -1,12 +1,12 @@
 """Makes or repairs the one virtual environment of the workspace, .venv.
 
-    python3 tools/setup_environment.py base|run|test|openvino|onnx|transformers|llama
+    python3 tools/setup_environment.py base|run|test|deploy|openvino|onnx|transformers|llama
 
 `base` installs the AI core without an engine; `run` also an engine that can read the models that are
 configured (a wheel where there is one, else llama.cpp, which is compiled); `test` all engines, and what the
-tests, the linters and the training of the demo model need; the others this one engine. What is there stays.
-Repeating it takes a moment, interrupting it does no harm. It runs under any Python from 3.8, so that it can
-say in one sentence what is missing.
+tests, the linters and the training of the demo model need; `deploy` Docker as well; the others this one
+engine. What is there stays. Repeating it takes a moment, interrupting it does no harm. It runs under any
+Python from 3.8, so that it can say in one sentence what is missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from workspace_setup.errors import SetupError
 from workspace_setup.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
-PROFILES = ("base", "run", "test", *stages.ENGINES)
+PROFILES = ("base", "run", "test", "deploy", *stages.ENGINES)
 
 
 def main(arguments: list[str]) -> int:
@@ -68,6 +68,8 @@ def _wanted(workspace: Workspace, profile: str) -> Sequence[str]:
         return ()
     if profile == "run":
         return engines.first(stages.kept(workspace))
+    if profile == "deploy":
+        return (*stages.EVERYTHING, "deploy")
     return stages.EVERYTHING if profile == "test" else (profile,)
 
 

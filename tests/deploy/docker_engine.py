@@ -13,13 +13,31 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+BASE = "neo-test-base"
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
-OFFICIAL = {"nginx": "nginx:1.28-bookworm", "redis": "redis:7.2-bookworm", "postgres": "postgres:15-bookworm"}
+SERVERS = {
+    "nginx": "nginx:1.28-bookworm",
+    "redis": "redis:7.2-bookworm",
+    "postgres": "postgres:15-bookworm",
+    "mailserver": "mailserver/docker-mailserver:15.0",
+}
+MONITORING = {
+    "prometheus": "prom/prometheus:v2.55.1",
+    "alertmanager": "prom/alertmanager:v0.27.0",
+    "node-exporter": "prom/node-exporter:v1.8.2",
+    "redis-exporter": "oliver006/redis_exporter:v1.67.0",
+    "postgres-exporter": "prometheuscommunity/postgres-exporter:v0.16.0",
+    "blackbox-exporter": "prom/blackbox-exporter:v0.25.0",
+    "grafana": "grafana/grafana:11.5.2",
+}
 START_SECONDS = 60.0
 
 
 class DockerEngine:
-    """Its data lies in a folder that may be kept, so that images are not built anew each time."""
+    """Its data lies in a folder that may be kept, so that images are not built anew each time.
+
+    One that answers there already is used, and left as it is found.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,6 +50,9 @@ class DockerEngine:
 
     def start(self) -> None:
         """Returns when it takes commands."""
+        if self.try_docker("version").returncode == 0:
+            return
+        assert os.geteuid() == 0, "a Docker engine wants root"
         self.folder.mkdir(parents=True, exist_ok=True)
         options = [
             *("--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"),
@@ -45,13 +66,15 @@ class DockerEngine:
             )
         deadline = time.monotonic() + START_SECONDS
         while self.try_docker("version").returncode != 0:
-            assert self._process.poll() is None, (self.folder / "log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "the Docker engine does not answer"
+            said = f"the Docker engine does not start:\n{(self.folder / 'log').read_text()[-2000:]}"
+            assert self._process.poll() is None, said
+            assert time.monotonic() < deadline, said
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Ends it and every container."""
-        assert self._process is not None
+        """Ends it and every container, if it was started here."""
+        if self._process is None:
+            return
         containers = self.docker("ps", "-aq").split()
         if containers:
             self.docker("rm", "-f", *containers)
@@ -87,22 +110,33 @@ class DockerEngine:
         """Whether an image is there."""
         return bool(self.docker("images", "-q", name).strip())
 
-    def make_base_image(self) -> None:
-        """A small Debian with Python, from Debian's packages."""
-        if self.has_image("neo-test-base"):
-            return
-        archive = self.folder / "base.tar"
-        packages = "python3,python3-venv,ca-certificates"
-        command = ["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(archive)]
-        subprocess.run(command, check=True, capture_output=True)
-        self.docker("import", str(archive), "neo-test-base")
-        archive.unlink()
+    def make_python_image(self) -> None:
+        """What the images of the services begin with."""
+        if not self.has_image(BASE):
+            archive = self.folder / "base.tar"
+            packages = "python3,python3-venv,ca-certificates"
+            command = ["mmdebstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(archive)]
+            done = self._run(command, None)
+            assert done.returncode == 0, done.stderr[-2000:]
+            self.docker("import", str(archive), BASE)
+            archive.unlink()
+        self._build("python", PYTHON_IMAGE)
 
-    def make_stand_ins(self) -> None:
-        """Images with the names of the official ones."""
-        self.make_base_image()
+    def make_servers(self) -> None:
+        """Images with the names of the official ones. They hold the same programs, and differ in what they
+        start."""
+        self._build("servers", "neo-test-servers")
+        for name, tag in SERVERS.items():
+            self._build(name, tag)
+
+    def make_monitoring(self) -> None:
+        """The same for the profile `monitoring`."""
+        self._build("monitoring", "neo-test-monitoring")
+        for name, tag in MONITORING.items():
+            self._build(name, tag)
+
+    def _build(self, name: str, tag: str) -> None:
         context = self.folder / "stand_ins"
         shutil.copytree(STAND_INS, context, dirs_exist_ok=True)
         shutil.copy(AUTHORITIES, context / "ca-certificates.crt")
-        for name, tag in {"python": PYTHON_IMAGE, **OFFICIAL}.items():
-            self.docker("build", "-q", "-t", tag, "-f", f"{name}.Dockerfile", ".", cwd=context)
+        self.docker("build", "-q", "-t", tag, "-f", f"{name}.Dockerfile", ".", cwd=context)

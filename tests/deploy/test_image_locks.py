@@ -1,4 +1,4 @@
-"""What a service imports is in its image: a virtual environment with everything would hide what is missing."""
+"""What a service imports is in its image; an environment that holds everything hides what is missing."""
 
 from __future__ import annotations
 

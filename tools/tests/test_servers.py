@@ -136,3 +136,21 @@ def test_tesseract_that_reads_no_french_is_not_enough(
     assert servers.tesseract() is None
     program.write_text("#!/bin/sh\necho eng\necho fra\n")
     assert servers.tesseract() == program
+
+
+def test_docker_comes_with_a_compose_of_either_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(servers, "SYSTEM_PROGRAMS", str(tmp_path))
+    assert servers.missing_for_containers() == [system.DOCKER]
+    for name in ("dockerd", "docker", "iptables", "mmdebstrap"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    assert servers.docker() is None
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 0\n")
+    assert servers.docker() == tmp_path / "dockerd"
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "docker-compose").write_text("#!/bin/sh\n")
+    (tmp_path / "docker-compose").chmod(0o755)
+    assert servers.missing_for_containers() == []

@@ -19,7 +19,9 @@ from workspace_setup.system import (
     ANTIWORD,
     CHROMIUM,
     CLAMAV,
+    DOCKER,
     DOVECOT,
+    EXPORTERS,
     NGINX,
     OCR,
     POSTFIX,
@@ -97,7 +99,10 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     OCR: tesseract,
     ANTIWORD: program("antiword"),
     NGINX: program("nginx"),
-    PROMETHEUS: program("promtool", "amtool"),
+    PROMETHEUS: program("prometheus", "promtool", "amtool"),
+    EXPORTERS: program(
+        *(f"prometheus-{name}-exporter" for name in ("node", "redis", "postgres", "blackbox"))
+    ),
     AGE: program("age"),
     CLAMAV: program("clamd"),
     RSPAMD: program("rspamd"),
@@ -106,17 +111,36 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
 }
 
 
+def docker() -> Path | None:
+    """The engine, if it is there with a client, a compose of either generation and mmdebstrap."""
+    found = program("dockerd", "docker", "iptables", "mmdebstrap")()
+    if found is None or shutil.which("docker-compose"):
+        return found
+    has_compose = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    return found if has_compose.returncode == 0 else None
+
+
 def missing() -> list[str]:
     """The servers that this machine lacks."""
     return [name for name, find in SERVERS.items() if find() is None]
 
 
-def install(log: Path) -> None:
-    """Install what is missing where that is ours to do. Raises SetupError, which names the rest."""
-    absent = missing()
+def missing_for_containers() -> list[str]:
+    """The same for what runs containers."""
+    return [] if docker() else [DOCKER]
+
+
+def install(log: Path, find: Callable[[], list[str]] | None = None) -> None:
+    """Install what is missing where that is ours to do. Raises SetupError, which names the rest.
+
+    Args:
+        find: says what is missing; without it, the servers of all tests are meant.
+    """
+    find = find or missing
+    absent = find()
     if absent and system.may_install():
         # RUNLEVEL: the packages would start servers of their own, on the ports that everybody uses.
         system.install(absent, log, RUNLEVEL="1")
-        absent = missing()
+        absent = find()
     if absent:
         raise SetupError(f"The tests run against real servers. {system.sentence(absent)}")

@@ -54,6 +54,8 @@ def planned(workspace: Workspace, wanted: Iterable[str]) -> list[Stage]:
         if servers.missing():
             # First: what only the user can mend should not wait for a compilation.
             plan.insert(0, Stage("servers", "servers for the tests", "", _install_servers, stamped=False))
+    if "deploy" in names and servers.missing_for_containers():
+        plan.insert(0, Stage("docker", "Docker for the tests", "", _install_docker, stamped=False))
     if names & {"transformers", "test"}:
         plan.append(Stage("torch", "torch", _hash(workspace.lock("torch.txt")), _install_torch))
     return plan + (_llama(workspace) if "llama" in names else [])
@@ -148,6 +150,10 @@ def _install_own(workspace: Workspace) -> None:
 
 def _install_servers(workspace: Workspace) -> None:
     servers.install(workspace.log("servers"))
+
+
+def _install_docker(workspace: Workspace) -> None:
+    servers.install(workspace.log("docker"), servers.missing_for_containers)
 
 
 def _install_torch(workspace: Workspace) -> None:

@@ -34,11 +34,13 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     ANTIWORD,
     NGINX,
     PROMETHEUS,
+    EXPORTERS,
     AGE,
     CLAMAV,
     RSPAMD,
     SPAMD,
     CHROMIUM,
+    DOCKER,
 ) = (
     "Python 3.11 or later",
     "Python's venv module",
@@ -53,11 +55,13 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     "antiword",
     "nginx",
     "Prometheus",
+    "Prometheus' exporters",
     "age",
     "clamd",
     "rspamd",
     "spamd of SpamAssassin",
     "Chromium",
+    "Docker with its compose, and mmdebstrap",
 )
 # In the order of _DISTRIBUTIONS.
 _DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
@@ -86,16 +90,28 @@ _NAMES = {
     ANTIWORD: ("antiword",) * 5,
     NGINX: ("nginx-light", *("nginx",) * 4),
     PROMETHEUS: (
-        "prometheus",
-        "golang-github-prometheus",
-        "golang-github-prometheus-prometheus",
-        *("prometheus",) * 2,
+        "prometheus prometheus-alertmanager",
+        "golang-github-prometheus golang-github-prometheus-alertmanager",
+        "golang-github-prometheus-prometheus golang-github-prometheus-alertmanager",
+        *("prometheus alertmanager",) * 2,
+    ),
+    # Of Redis, PostgreSQL, the machine and the door; not all distributions have all of them.
+    EXPORTERS: (
+        " ".join(f"prometheus-{name}-exporter" for name in ("node", "redis", "postgres", "blackbox")),
+        *(" ".join(f"golang-github-prometheus-{name}-exporter" for name in ("node", "blackbox")),) * 2,
+        *(" ".join(f"prometheus-{name}-exporter" for name in ("node", "redis", "postgres", "blackbox")),) * 2,
     ),
     AGE: ("age",) * 5,
     CLAMAV: ("clamav-daemon", "clamd", "clamav", "clamav", "clamav-daemon"),
     RSPAMD: ("rspamd",) * 5,
     SPAMD: ("spamassassin spamd", *("spamassassin",) * 4),
     CHROMIUM: ("chromium",) * 5,
+    DOCKER: (
+        "docker.io docker-compose iptables mmdebstrap",
+        "moby-engine docker-compose mmdebstrap",
+        *("docker docker-compose mmdebstrap",) * 2,
+        "docker docker-cli-compose mmdebstrap",
+    ),
 }
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     distribution: {what: names[place] for what, names in _NAMES.items()}

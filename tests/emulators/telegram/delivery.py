@@ -38,7 +38,8 @@ class Delivery:
     ``mangle`` may change what is delivered: leave out nothing, but double or reorder.
     """
 
-    def __init__(self, world: World, mangle: Mangle = list) -> None:
+    def __init__(self, world: World, mangle: Mangle = list, http: httpx.AsyncClient | None = None) -> None:
+        """``http`` finds webhooks that are not where their names say."""
         self.webhook: Webhook | None = None
         self.taken: Callable[[dict[str, Any]], object] = bool
         """Called with each update that the webhook has taken."""
@@ -50,7 +51,7 @@ class Delivery:
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Event | None = None
         self._news = asyncio.Event()
-        self._http = httpx.AsyncClient(timeout=10, trust_env=False)
+        self._http = http or httpx.AsyncClient(timeout=10, trust_env=False)
 
     def announce(self) -> None:
         """There may be new updates."""

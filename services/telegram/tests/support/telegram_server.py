@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from telegram import Bot
@@ -48,11 +49,15 @@ async def telegram_server(
     *,
     clock: Callable[[], float] = time.time,
     mangle: Mangle = list,
+    http: httpx.AsyncClient | None = None,
     also: Callable[[FastAPI, BotApi], None] | None = None,
 ) -> AsyncIterator[TelegramServer]:
-    """Served from this event loop until the block ends. ``also`` adds to what is served."""
+    """Served from this event loop until the block ends.
+
+    ``also`` adds to what is served; ``http`` calls webhooks.
+    """
     world = World(clock)
-    delivery = Delivery(world, mangle)
+    delivery = Delivery(world, mangle, http)
     api = BotApi(world, delivery, token)
     app = create_emulator(api)
     if also is not None:

@@ -1,0 +1,3 @@
+# prom/alertmanager:v0.27.0
+FROM neo-test-monitoring
+ENTRYPOINT ["alertmanager"]
