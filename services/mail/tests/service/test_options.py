@@ -34,10 +34,13 @@ async def test_an_answer_that_arrived_bears_a_signature_that_others_can_verify(
         return b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
 
     settings = {"DKIM_KEY_PATH": path, "DKIM_SELECTOR": "novembre"}
-    async with scripted_core(lambda _: "Été, œuvre. " * 200) as core:
-        async with post_office.service(core.url, **settings):
-            post_office.send(question(anne, post_office.address, Subject="Congés d'été ☀"), anne)
-            await post_office.answers(anne)
+    async with (
+        scripted_core(lambda _: "Été, œuvre. " * 200) as core,
+        post_office.service(core.url, **settings) as running,
+    ):
+        post_office.send(question(anne, post_office.address, Subject="Congés d'été ☀"), anne)
+        await post_office.answers(anne)
+        await running.settled()
     (raw,) = post_office.dovecot.mails(anne)
     assert dkim.verify(raw, dnsfunc=record)
     assert asked == [b"novembre._domainkey.example.test."]
