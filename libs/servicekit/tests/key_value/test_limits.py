@@ -17,7 +17,7 @@ from servers import RedisServer
 from servicekit.key_value.embedded_limits import TIDY_ABOVE, EmbeddedLimits
 from servicekit.key_value.enduring_limits import EnduringLimits
 from servicekit.key_value.failures import StoreUnavailable
-from servicekit.key_value.limits import ONCE_SECONDS, Bucket, Limits
+from servicekit.key_value.limits import ASK_ONLY, ONCE_SECONDS, Bucket, Limits
 from servicekit.key_value.redis_connection import RedisConnection
 from servicekit.key_value.redis_limits import RedisLimits
 
@@ -75,6 +75,13 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     else:
         async with redis_limits(request.getfixturevalue("redis_url"), clock) as limits:
             yield Desk(limits, clock)
+
+
+async def test_who_only_asks_takes_nothing(desk: Desk) -> None:
+    assert [await desk.take(CHAT, patience=ASK_ONLY) for _ in range(9)] == [0] * 9
+    assert await desk.passes(CHAT, 9) == CHAT.burst
+    await desk.limits.hold(CHAT, 30.0)
+    assert [await desk.take(CHAT, patience=ASK_ONLY) for _ in range(9)] == [30.0] * 9
 
 
 async def test_so_many_at_once_and_then_one_after_the_other(desk: Desk) -> None:

@@ -81,15 +81,19 @@ class Attic:
     conversations: Conversations
     broadcasts: Broadcasts
     people: People
+    database: Database
 
     async def clean(self, before: datetime) -> dict[str, int]:
         """Delete what is from before a moment; returns how much. Raises StorageUnavailable."""
-        return {
+        deleted = {
             "turns": await self.conversations.clean(before),
             "entries": await self.ledger.clean(before),
             "broadcasts": await self.broadcasts.clean(before),
             "people": await self.people.clean(before),
         }
+        # Also of what was forgotten while the database had no time for it.
+        await self.database.scrub()
+        return deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,9 @@ def assemble(
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
     people, broadcasts = People(database, now_in_utc), Broadcasts(database, now_in_utc)
     messenger = MeasuredMessenger(BotApiMessenger(bot), metrics)
-    deliverer = Deliverer(messenger, envelopes, Pacer(hot.limits, HotKeys(seal)))
+    personal_data = PersonalData(database, people, conversations, broadcasts, ledger, envelopes, allowance)
+    pacer = Pacer(hot.limits, HotKeys(seal))
+    deliverer = Deliverer(messenger, envelopes, pacer, export=personal_data.export)
     tools = Tools(
         writer=Writer(ai_core, messenger, deliverer, on_first_text=partial(_first_text, metrics)),
         deliverer=deliverer,
@@ -148,9 +154,7 @@ def assemble(
                 clock=now_in_utc,
                 allowed=settings.allowed_users,
             ),
-            personal_data=PersonalData(
-                database, people, conversations, broadcasts, ledger, envelopes, allowance
-            ),
+            personal_data=personal_data,
             journal=journal,
             ledger=ledger,
             default_model=settings.default_model,
@@ -201,7 +205,9 @@ def assemble(
         deliverer=deliverer,
         envelopes=envelopes,
     )
-    return Service(bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts, people))
+    return Service(
+        bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts, people, database)
+    )
 
 
 def _secret(settings: Settings) -> str | None:

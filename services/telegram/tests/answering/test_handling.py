@@ -15,11 +15,11 @@ from tests.emulators.telegram.refusal import BLOCKED, bad_request, too_many
 from tests.emulators.telegram.world import Chat, Person
 
 from ai_core_service import Server, running
-from scripted_core import Answers, Hangs, ScriptedCore, scripted_core
+from scripted_core import Answers, Hangs, Refuses, ScriptedCore, scripted_core
 from servicekit.ai_core.client import AiCore
 from servicekit.documents.extractor import ConfinedExtractor
 from servicekit.journal.journal import Journal, now_in_utc
-from servicekit.journal.lane import LaneLost
+from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.ledger import Ledger
 from servicekit.key_value.enduring_limits import EnduringLimits
 from servicekit.key_value.redis_connection import RedisConnection
@@ -47,6 +47,7 @@ from telegram_service.dialogue.reading import read_update
 from telegram_service.hot_keys import HotKeys
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.pacing import Pacer
+from telegram_service.messenger.port import TooSoon
 from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.migrations import SCHEMA
@@ -96,8 +97,19 @@ class Bot:
             self.database, seal, self.clock, session_timeout=timedelta(hours=1)
         )
         # A pace at which no test has to wait.
-        deliverer = Deliverer(self.messenger, self.envelopes, Pacer(), sleep=self._no_wait)
         broadcasts = Broadcasts(self.database, self.clock)
+        personal_data = PersonalData(
+            self.database,
+            self.people,
+            self.conversations,
+            broadcasts,
+            self.ledger,
+            self.envelopes,
+            unlimited(self.clock),
+        )
+        deliverer = Deliverer(
+            self.messenger, self.envelopes, Pacer(), export=personal_data.export, sleep=self._no_wait
+        )
         performer = Performer(
             ai_core=self.ai_core,
             messenger=self.messenger,
@@ -112,15 +124,7 @@ class Bot:
                 envelopes=self.envelopes,
                 clock=self.clock,
             ),
-            personal_data=PersonalData(
-                self.database,
-                self.people,
-                self.conversations,
-                broadcasts,
-                self.ledger,
-                self.envelopes,
-                unlimited(self.clock),
-            ),
+            personal_data=personal_data,
             journal=self.journal,
             ledger=self.ledger,
         )
@@ -634,3 +638,95 @@ async def test_when_telegram_wants_silence_typing_is_silent_too(bot: Bot, script
     later = await bot.tools.deliverer.wait_turn(ANNE)
     assert isinstance(later, Later)
     assert later.seconds > 20
+
+
+async def test_what_others_know_of_a_penalty_keeps_typing_silent(bot: Bot, scripted: ScriptedCore) -> None:
+    gate = asyncio.Event()
+    scripted.on("un", Answers("un", gate=gate))
+    await bot.tools.deliverer.note(ANNE, TooSoon(0.9))
+    began = asyncio.get_running_loop().time()
+    await bot.says("un")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(bot.work())
+        while "sendChatAction" not in bot.server.api.calls:  # noqa: ASYNC110 — it tells nobody
+            await asyncio.sleep(0.01)
+        assert asyncio.get_running_loop().time() - began >= 0.9
+        gate.set()
+
+
+async def test_a_question_that_waits_and_is_ended_by_a_reset_stays_in_its_conversation(
+    bot: Bot, scripted: ScriptedCore
+) -> None:
+    scripted.on("attends", Refuses(503))
+    assert await bot.answers("attends") == []
+    assert await bot.answers("/reset") == [french(Phrase.RESET), french(Phrase.CUT_SHORT)]
+    assert await bot.remembered() == []
+    assert await bot.answers("/retry") == [french(Phrase.NOTHING_TO_RETRY)]
+    (kept,) = await bot.conversations.of_person(ANNE)
+    assert kept.turn == Turn("attends", "")
+
+
+async def test_an_export_whose_reply_was_lost_is_not_sent_again(bot: Bot) -> None:
+    async def cut(method: str, _fields: dict[str, Any]) -> str:
+        return "after" if method == "sendDocument" else ""
+
+    bot.server.api.meddle = cut
+    await bot.answers("/export")
+    (sent,) = bot.server.world.from_bot(ANNE)
+    assert sent.fields["document"]["file_name"] == "neo-export.json"
+    backlog = await bot.ledger.backlog()
+    assert (backlog.pending, backlog.dead, backlog.unknown_parts) == (0, 0, 1)
+
+
+async def test_who_dies_before_the_export_is_noted_is_followed_by_one_who_counts_it(bot: Bot) -> None:
+    await bot.says("/export")
+    handler = Handler(POLICY, bot.tools, bot_id=BOT[0], bot_name=BOT[1], clock=bot.clock)
+    dying = await bot.journal.claim()
+    assert dying is not None
+
+    async def die(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendDocument" and bot.clock.skipped == timedelta():
+            # Whoever comes back finds the lane taken: it can note nothing any more.
+            bot.clock.skipped += timedelta(minutes=1)
+            successors.append(await bot.journal.claim())
+        return ""
+
+    successors: list[HeldLane | None] = []
+    bot.server.api.meddle = die
+    with pytest.raises(LaneLost):
+        await handler.handle(dying)
+    (successor,) = successors
+    assert successor is not None
+    # In a process of its own: what is out, it does not know.
+    bot.__post_init__()
+    await Handler(POLICY, bot.tools, bot_id=BOT[0], bot_name=BOT[1], clock=bot.clock).handle(successor)
+    assert len(bot.server.world.from_bot(ANNE)) == 2
+    backlog = await bot.ledger.backlog()
+    assert (backlog.pending, backlog.repeated_parts) == (0, 1)
+
+
+async def test_an_export_that_telegram_does_not_take_is_told(bot: Bot) -> None:
+    async def refuse(method: str, _fields: dict[str, Any]) -> str:
+        if method == "sendDocument":
+            raise bad_request("file is too big")
+        return ""
+
+    bot.server.api.meddle = refuse
+    assert await bot.answers("/export") == [french(Phrase.EXPORT_FAILED)]
+    assert (await bot.ledger.backlog()).dead == 0
+
+
+async def test_who_is_forgotten_as_their_message_is_taken_up_stays_forgotten(bot: Bot) -> None:
+    await bot.answers("mon secret")
+    bot.clock.skipped += timedelta(minutes=5)
+    await bot.says("encore")
+    held = await bot.journal.claim()
+    assert held is not None
+    await bot.tools.performer.personal_data.forget(ANNE)
+    for late in (
+        bot.people.meet(ANNE, held.writing),
+        bot.conversations.recent(held.name, 9, held.writing),
+    ):
+        with pytest.raises(LaneLost):
+            await late
+    assert await bot.all_rows() == []

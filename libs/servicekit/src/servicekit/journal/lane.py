@@ -66,7 +66,7 @@ class HeldLane:
 
     async def heard(self) -> None:
         """The signal was understood and is to be forgotten."""
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             lanes = self._tables.lanes
             await connection.execute(update(lanes).where(lanes.c.name == self.name).values(control=""))
 
@@ -87,10 +87,12 @@ class HeldLane:
         first = next(iter(await self.pending(1)), None)
         return first if first is not None and first.due_at <= self._clock() else None
 
-    async def within(self, also: Also) -> None:
-        """Change something of the caller's in a transaction in which nobody can take the lane away."""
-        async with self._changing() as connection:
-            await also(connection)
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """As ``Database.writing``, in a transaction in which nobody can take the lane away."""
+        async with self._database.writing() as connection:
+            await self._hold(connection)
+            yield connection
 
     # --- its entries ----------------------------------------------------------------------------
 
@@ -100,7 +102,7 @@ class HeldLane:
         Returns:
             How often it has been tried now.
         """
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             counted = await connection.execute(queries.begin(self._tables), {"entry_id": entry.id})
             attempts: int = counted.scalar_one()
             return attempts
@@ -132,7 +134,7 @@ class HeldLane:
         statement = queries.change_entry(self._tables)
         if forgive:
             statement = statement.values(attempts=self._tables.entries.c.attempts - 1)
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             await connection.execute(statement, {"entry_id": entry.id, "due_at": until, "reason": reason})
             await also(connection)
 
@@ -148,7 +150,7 @@ class HeldLane:
         Raises:
             ValueError: other parts of its answer are unfinished.
         """
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             await self._drop(connection, dropped)
             unfinished = queries.unfinished_parts(self._tables)
             if (await connection.execute(unfinished, {"of_entry": entry.id})).first() is not None:
@@ -160,7 +162,7 @@ class HeldLane:
         self, entry: Entry, reason: str, *, dropped: Sequence[Part] = (), also: Also = _nothing_else
     ) -> None:
         """Give it up, for the operator to see; ``dropped`` as in :meth:`finish`."""
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             await self._drop(connection, dropped)
             await self._close(connection, entry, EntryState.DEAD, reason)
             await also(connection)
@@ -175,7 +177,7 @@ class HeldLane:
     async def open_part(self, entry: Entry, number: int = 0) -> Part:
         """A part before its text is known, for an answer that is shown while it is being written. The one
         that is there already, if so."""
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             there = await self._there(connection, entry)
             return there.get(number) or await self._add_part(connection, entry, number, b"")
 
@@ -196,7 +198,7 @@ class HeldLane:
             joined: what is answered together with it. They are closed here and not before: an answer that
                 has to be computed again needs them again.
         """
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             there = await self._there(connection, entry)
             stored = [
                 await self._rewrite(connection, there[number], content=content)
@@ -242,12 +244,6 @@ class HeldLane:
 
     # --- how ------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._database.writing() as connection:
-            await self._hold(connection)
-            yield connection
-
     async def _hold(self, connection: AsyncConnection) -> str:
         control = await self._extend(connection, self._clock() + self._lease)
         if control is None:
@@ -291,7 +287,7 @@ class HeldLane:
         return part_of(changed.mappings().one())
 
     async def _move(self, part: Part, state: PartState, also: Also = _nothing_else, **values: object) -> Part:
-        async with self._changing() as connection:
+        async with self.writing() as connection:
             changed = {"part_id": part.id, "state": state, **values}
             moved = await connection.execute(queries.move_part(self._tables, state), changed)
             row = part_of(moved.mappings().one())

@@ -145,26 +145,29 @@ class Ledger:
         async with self._database.reading() as connection:
             return [entry_of(row) for row in (await connection.execute(statement)).mappings()]
 
-    async def erase(self, entries: Sequence[Entry]) -> None:
-        """Delete entries, whatever became of them. Whoever works on one of them loses its lane."""
-        table, parts, lanes = self._tables.entries, self._tables.parts, self._tables.lanes
+    async def erase(self, entries: Sequence[Entry], *, lanes: Sequence[str] = ()) -> None:
+        """Delete entries, whatever became of them, and those of ``lanes`` in which nothing stands then.
+        Whoever works on one of the entries loses its lane."""
+        table, parts, all_lanes = self._tables.entries, self._tables.parts, self._tables.lanes
         numbers = [entry.id for entry in entries]
         lost = {entry.lane for entry in entries if entry.state in PENDING}
         async with self._database.writing() as connection:
-            await self._lock(connection, sorted(lost))
+            # What is coming in is waited for, and only then it is looked what there is.
+            await self._lock(connection, sorted({*lost, *lanes}))
             await connection.execute(delete(parts).where(parts.c.entry_id.in_(numbers)))
             await connection.execute(delete(table).where(table.c.id.in_(numbers)))
-            taken = {"generation": lanes.c.generation + 1, "leased_until": self._clock()}
-            await connection.execute(update(lanes).where(lanes.c.name.in_(lost)).values(taken))
+            taken = {"generation": all_lanes.c.generation + 1, "leased_until": self._clock()}
+            await connection.execute(update(all_lanes).where(all_lanes.c.name.in_(lost)).values(taken))
+            if lanes:
+                await connection.execute(delete(all_lanes).where(self._empty_among(lanes)))
 
     async def remove_empty(self, lanes: Sequence[str]) -> None:
         """Delete those of these lanes in which nothing stands any more."""
-        table, entries = self._tables.lanes, self._tables.entries
-        empty = table.c.name.in_(lanes) & ~exists().where(entries.c.lane == table.c.name)
-        async with self._database.writing() as connection:
-            # What is coming in is waited for, and only then it is looked what there is.
-            await self._lock(connection, lanes)
-            await connection.execute(delete(table).where(empty))
+        await self.erase([], lanes=lanes)
+
+    def _empty_among(self, lanes: Sequence[str]) -> ColumnElement[bool]:
+        name = self._tables.lanes.c.name
+        return name.in_(lanes) & ~exists().where(self._tables.entries.c.lane == name)
 
     async def _lock(self, connection: AsyncConnection, names: Sequence[str]) -> None:
         """The lanes come first, and in order, as with whoever works on one: nobody waits for each other."""

@@ -8,6 +8,8 @@ from typing import Protocol
 
 ONCE_SECONDS = 600.0
 """So long a decision about the same thing stays the same."""
+ASK_ONLY = -1.0
+"""The patience of who only wants to know how long it would take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ class Limits(Protocol):
             buckets: one or more.
             amount: above 0, and no more than any of them holds.
             patience: seconds that the caller would wait for tokens which are taken now already; whoever comes
-                later waits behind them. Who waits for a narrow bucket and takes from a wide one at the same
-                time holds up all others there: such a caller takes one after the other.
+                later waits behind them. Below 0, nothing is taken in any case. Who waits for a narrow bucket
+                and takes from a wide one at the same time holds up all others there: such a caller takes one
+                after the other.
             once: what they are taken for. Asked again for the same within :data:`ONCE_SECONDS`, the answer is
                 the same, and nothing is taken.
 

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,10 +37,12 @@ CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 3.0
 POOL_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
-SCRUB_AGAIN_SECONDS = 0.02
 """How long nobody tries after a connection was lost: callers learn at once instead of waiting in turn."""
+SCRUB_AGAIN_SECONDS = 0.02
 RETRY_AFTER_SECONDS = 2.0
 POOL_SIZE = 10
+Writing = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Gives transactions, as :meth:`Database.writing`."""
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",

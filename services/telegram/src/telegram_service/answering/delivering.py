@@ -11,7 +11,7 @@ from typing import Literal
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import UNFINISHED, Entry, Part, PartState
 from telegram_service.answering.envelopes import Envelopes
-from telegram_service.answering.sending import Outbox
+from telegram_service.answering.sending import Export, Outbox, nothing_to_export
 from telegram_service.dialogue.incoming import Place
 from telegram_service.formatting.messages import TelegramMessage
 from telegram_service.messenger.pacing import Pacer
@@ -19,7 +19,6 @@ from telegram_service.messenger.port import (
     FormatRefused,
     MessageGone,
     Messenger,
-    MessengerError,
     Moved,
     NotSent,
     Outgoing,
@@ -56,9 +55,11 @@ class Deliverer:
         envelopes: Envelopes,
         pacer: Pacer,
         *,
+        export: Export = nothing_to_export,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.outbox = Outbox(messenger, sleep=sleep)
+        """``export`` gives what is kept about somebody."""
+        self.outbox = Outbox(messenger, export=export, sleep=sleep)
         self._messenger = messenger
         self._envelopes = envelopes
         self._pacer = pacer
@@ -101,37 +102,28 @@ class Deliverer:
             await self._sleep(wait)
         return wait is not None
 
+    async def busy_for(self, chat_id: int) -> float:
+        """Seconds for which a chat takes no call, as far as anybody knows; nothing is booked."""
+        return await self._pacer.busy_for(chat_id)
+
     async def note(self, chat_id: int, refusal: TooSoon) -> None:
         """Telegram refused a call."""
         await self._pacer.silence(chat_id, refusal.seconds)
 
     async def show(self, place: Place, message_id: int, outgoing: Outgoing) -> None:
-        """Show something else in the place of a message of ours: the answer to a button. Raises
-        MessengerError, where it cannot be done even after a few tries."""
-        await self._insist(place, partial(self._messenger.edit, place, message_id, outgoing), (Unknown,))
-
-    async def send_file(self, place: Place, name: str, content: bytes) -> None:
-        """Send a document. Raises MessengerError; only after Unknown may it have arrived."""
-        await self._insist(place, partial(self._messenger.send_file, place, name, content), ())
-
-    async def _insist(
-        self, place: Place, call: Callable[[], Awaitable[object]], harmless: tuple[type[MessengerError], ...]
-    ) -> None:
-        """Make a call when its turn comes, again where it never left or is ``harmless`` to repeat."""
-        repeatable: tuple[type[MessengerError], ...] = (TooSoon, NotSent, *harmless)
+        """Show something else in the place of a message of ours: the answer to a button. It is tried again
+        when its turn comes, which does no harm. Raises MessengerError, where it cannot be done even so."""
         for tries in range(MOST_TRIES):
             wait = FIRST_RETRY_SECONDS
             if (later := await self.wait_turn(place.chat_id)) is None:
                 try:
-                    await call()
-                except repeatable as error:
+                    return await self._messenger.edit(place, message_id, outgoing)
+                except (TooSoon, NotSent, Unknown) as error:
                     if tries + 1 == MOST_TRIES:
                         raise
                     if isinstance(error, TooSoon):
                         await self.note(place.chat_id, error)
                         wait = error.seconds
-                else:
-                    return
             await self._sleep(min(LONGEST_WAIT_SECONDS, wait if later is None else later.seconds))
         raise NotSent("Telegram's limits")
 
@@ -140,7 +132,7 @@ class Deliverer:
             return later
         outgoing = self._envelopes.open_answer(part.content)
         if part.state is PartState.STREAMING:
-            return await self._finish(lane, part, place, outgoing)
+            return await self._complete(lane, part, place, outgoing)
         return await self._send(lane, part, place, outgoing)
 
     async def _send(
@@ -156,11 +148,22 @@ class Deliverer:
         except Unknown:
             await lane.unknown(part)
         except (Unreachable, Refused) as error:
-            await lane.unsent(part)
+            part = await lane.unsent(part)
+            if outgoing.file and isinstance(error, Refused):
+                return await self._send(lane, part, place, replace(outgoing, file=""))
             return _outcome_of(error)
         else:
             if noted.state is PartState.STREAMING:
-                return await self._finish(lane, noted, place, outgoing)
+                return await self._complete(lane, noted, place, outgoing)
+        return "delivered"
+
+    async def _complete(
+        self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing
+    ) -> Outcome | Later | Moved:
+        if not outgoing.file:
+            return await self._finish(lane, part, place, outgoing)
+        # It is out as it is: there is no text that could change.
+        await lane.sent(part)
         return "delivered"
 
     async def _finish(

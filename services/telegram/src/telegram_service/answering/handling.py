@@ -97,7 +97,7 @@ class Handler:
     ) -> Later | None:
         """Have the whole answer stored; Later, if that cannot be just now."""
         tools = self._tools
-        person = await tools.people.meet(incoming.sender.id)
+        person = await tools.people.meet(incoming.sender.id, lane.writing)
         standing = self._standing(person)
         asked = Asked(person, incoming, language_for(standing, incoming))
         reply = Reply()

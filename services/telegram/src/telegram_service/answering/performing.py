@@ -9,7 +9,6 @@ from servicekit.ai_core.errors import AiCoreError
 from servicekit.journal.journal import Journal
 from servicekit.journal.ledger import Ledger
 from servicekit.journal.records import EntryState
-from servicekit.logging import get_logger
 from telegram_service.answering.administering import Administration
 from telegram_service.answering.asked import Asked
 from telegram_service.answering.delivering import Deliverer
@@ -38,11 +37,9 @@ from telegram_service.dialogue.phrases import (
     settings_keyboard,
 )
 from telegram_service.dialogue.settings import Button
-from telegram_service.messenger.port import Messenger, MessengerError, Outgoing
+from telegram_service.messenger.port import Messenger, Outgoing
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.people import People
-
-_log = get_logger(__name__)
 
 MOST_DATA_BYTES = 64
 """Of a button."""
@@ -81,7 +78,7 @@ class Performer:
             case Reset():
                 await self.conversations.reset(asked.incoming.place.lane)
             case Export():
-                return await self._export(asked)
+                return [replace(one, file=FILE_NAME) for one in asked.say(Phrase.EXPORT_FAILED)]
             case Forget():
                 await self.personal_data.forget(asked.person.id, wish=str(asked.incoming.update_id))
             case _:
@@ -160,13 +157,3 @@ class Performer:
         default = next((facts.name for facts in models if facts.default), "–")
         model = asked.person.settings.model or self.default_model or default
         return asked.say(Phrase.STATUS, model=f"`{model}`", queue=queue)
-
-    async def _export(self, asked: Asked) -> list[Outgoing]:
-        content = await self.personal_data.export(asked.person.id)
-        assert content is not None, "who asks is known"
-        try:
-            await self.deliverer.send_file(asked.incoming.place, FILE_NAME, content)
-        except MessengerError as error:
-            _log.warning("export not sent", reason=type(error).__name__)
-            return asked.say(Phrase.EXPORT_FAILED)
-        return []

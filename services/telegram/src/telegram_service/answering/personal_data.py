@@ -81,6 +81,7 @@ class PersonalData:
         for start in range(0, len(said), PAGE):
             await self.ledger.erase(said[start : start + PAGE])
         await self._forget_person(person_id, own)
+        await self.database.scrub()
 
     async def _forget_person(self, person_id: int, own_lanes: list[str]) -> None:
         await self.broadcasts.forget(person_id)
@@ -88,14 +89,14 @@ class PersonalData:
         await self.people.forget(person_id)
         await self.allowance.forget(person_id)
         await self.ledger.remove_empty(own_lanes)
-        await self.database.scrub()
 
     async def forget_wish(self, person_id: int, entry: Entry) -> None:
-        """The last of it: how fast they were just told, and what came back from somebody who had begun to
-        work for them meanwhile."""
-        await self.allowance.forget(person_id)
-        await self.ledger.erase([entry])
-        await self._forget_person(person_id, await self._own_lanes(person_id))
+        """The last of it: how fast they were just told, and what else it took to tell them. Whatever fails
+        before the wish itself is deleted, it is done again."""
+        own = await self._own_lanes(person_id)
+        await self._forget_person(person_id, own)
+        await self.ledger.erase([entry], lanes=own)
+        await self.database.scrub()
 
     async def _own_lanes(self, person_id: int) -> list[str]:
         """Of the private chat with them: its conversation, topics, and commands."""
@@ -140,9 +141,10 @@ class PersonalData:
         texts = []
         for part in await self.ledger.parts(entry.id):
             try:
-                texts.append(self.envelopes.open_answer(part.content).message.text if part.content else "")
+                answer = self.envelopes.open_answer(part.content) if part.content else None
             except Unreadable:
                 continue
+            texts.append("" if answer is None else answer.file or answer.message.text)
         return {
             "chat": entry.lane,
             "at": entry.received_at.isoformat(),

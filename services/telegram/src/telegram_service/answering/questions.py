@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from servicekit.ai_core.errors import AiCoreError, Busy, ModelMissing, NotAllowed, Refused, Unreachable
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry
@@ -86,7 +84,8 @@ class Questions:
         self, lane: HeldLane, entry: Entry, asked: Asked, action: Question, reply: Reply
     ) -> Later | None:
         """Complete the reply; Later, if that cannot be just now."""
-        conversation = await self._tools.conversations.recent(lane.name, self._policy.persona.most_turns)
+        most = self._policy.persona.most_turns
+        conversation = await self._tools.conversations.recent(lane.name, most, lane.writing)
         turns = conversation.turns
         entry_id = entry.id
         if isinstance(action, AskAgain):
@@ -131,13 +130,14 @@ class Questions:
                 return Later(wait, error.reason)
             reply.outgoing += asked.say(Phrase.FILE_GONE)
             return None
-
-        async def remember(connection: AsyncConnection) -> None:
-            kept = lane.name, asked.person.id, entry.id, question, conversation
-            await self._tools.conversations.store(connection, *kept)
-
-        await lane.within(remember)
+        await self._keep(lane, asked, entry.id, question, conversation)
         return question
+
+    async def _keep(self, lane: HeldLane, asked: Asked, entry_id: int, turn: Turn, conversation: int) -> None:
+        """A question that is to be asked again, in the conversation that it belongs to."""
+        async with lane.writing() as connection:
+            kept = lane.name, asked.person.id, entry_id, turn, conversation
+            await self._tools.conversations.store(connection, *kept)
 
     async def _whole_text(self, lane: HeldLane, asked: Asked, text: str, reply: Reply) -> str:
         """With its second half, where a client divided it."""
@@ -226,6 +226,8 @@ class Questions:
             if is_long(waited, wait):
                 (note,) = asked.say(Phrase.TAKES_LONGER)
                 await self._tools.writer.note(case.lane, case.entry, asked.incoming.place, note)
+            # What is ended by /reset before the next try has nothing to do with the conversation after it.
+            await self._keep(case.lane, asked, case.entry_id, case.turn, case.conversation)
             return Later(wait, type(error).__name__)
         self._tools.metrics.failed("no_answer")
         _log.warning("no answer", reason=type(error).__name__, unreachable=isinstance(error, Unreachable))

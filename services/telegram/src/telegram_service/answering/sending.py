@@ -13,19 +13,34 @@ from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Part, PartState
 from servicekit.storage.database import StorageUnavailable
 from telegram_service.dialogue.incoming import Place
-from telegram_service.messenger.port import Messenger, Outgoing
+from telegram_service.messenger.port import Messenger, Outgoing, Refused
 
 REPLY_SECONDS = 5.0
 """Somebody who is told to stop waits so long for the reply of a call that is out."""
+MOST_FILE_BYTES = 50_000_000
+"""Of what a bot may send (https://core.telegram.org/bots/api#senddocument)."""
+
+Export = Callable[[int], Awaitable[bytes | None]]
+"""What is kept about somebody, by their number, as a file; None: nothing."""
+
+
+async def nothing_to_export(_person_id: int) -> bytes | None:
+    """For those who never send a file."""
+    return None
 
 
 class Outbox:
     """One for all lanes of this process."""
 
     def __init__(
-        self, messenger: Messenger, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        messenger: Messenger,
+        *,
+        export: Export = nothing_to_export,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._messenger = messenger
+        self._export = export
         self._sleep = sleep
         self._out: dict[int, str] = {}
         """By part: the ids of messages that are out and could not be noted yet."""
@@ -43,7 +58,7 @@ class Outbox:
             whatever text.
 
         Raises:
-            MessengerError: as ``Messenger.send``; the part is still marked as being sent.
+            MessengerError: as ``Messenger.send``; the part may still be marked as being sent.
             LaneLost, StorageUnavailable: as the journal, before the call only.
         """
         if part.state is PartState.SENDING and part.id in self._out:
@@ -51,8 +66,9 @@ class Outbox:
             self._out.pop(part.id, None)
             return part
         self._out.pop(part.id, None)
+        content = await self._file(place, outgoing)
         part = await lane.sending(part)
-        going = asyncio.ensure_future(self._send(lane, part, place, outgoing, complete=complete))
+        going = asyncio.ensure_future(self._send(lane, part, place, outgoing, content, complete=complete))
         try:
             return await asyncio.shield(going)
         except asyncio.CancelledError:
@@ -62,10 +78,23 @@ class Outbox:
                 going.exception()
             raise
 
+    async def _file(self, place: Place, outgoing: Outgoing) -> bytes:
+        """What is to go out as a document; empty: a message. Raises Refused, StorageUnavailable."""
+        if not outgoing.file:
+            return b""
+        # It is asked for in private only: the chat's number is the person's.
+        content = await self._export(place.chat_id)
+        if not content or len(content) > MOST_FILE_BYTES:
+            raise Refused("there is no file that Telegram would take")
+        return content
+
     async def _send(
-        self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing, *, complete: bool
+        self, lane: HeldLane, part: Part, place: Place, outgoing: Outgoing, content: bytes, *, complete: bool
     ) -> Part:
-        message_id = str(await self._messenger.send(place, outgoing))
+        if content:
+            message_id = str(await self._messenger.send_file(place, outgoing.file, content))
+        else:
+            message_id = str(await self._messenger.send(place, outgoing))
         # Somebody else of this process may hold the lane by the time that the database is back.
         self._out[part.id] = message_id
         while True:

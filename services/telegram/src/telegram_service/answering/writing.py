@@ -155,16 +155,11 @@ class Writer:
         async def keep_typing() -> None:
             await asyncio.sleep(FIRST_TYPING_SECONDS)
             while True:
-                pause = TYPING_SECONDS
-                try:
-                    await self._messenger.typing(place)
-                except TooSoon as error:
-                    # Whatever is called before that makes it longer, also for the answer.
-                    await self._deliverer.note(place.chat_id, error)
-                    pause = max(pause, error.seconds)
-                except MessengerError:
-                    pass
-                await asyncio.sleep(pause)
+                # A call before a penalty is over makes it longer, also for the answer.
+                wait = await self._deliverer.busy_for(place.chat_id)
+                if wait == 0:
+                    await self._type(place)
+                await asyncio.sleep(wait or TYPING_SECONDS)
 
         typing = asyncio.create_task(keep_typing())
         try:
@@ -172,6 +167,14 @@ class Writer:
         finally:
             typing.cancel()
             await asyncio.wait({typing})
+
+    async def _type(self, place: Place) -> None:
+        try:
+            await self._messenger.typing(place)
+        except TooSoon as error:
+            await self._deliverer.note(place.chat_id, error)
+        except MessengerError:
+            pass
 
 
 def _guess(request: ChatRequest, text: str) -> int:

@@ -7,7 +7,7 @@ One message per second in a chat, twenty a minute in a group, thirty a second in
 from __future__ import annotations
 
 from servicekit.key_value.embedded_limits import EmbeddedLimits
-from servicekit.key_value.limits import Bucket, Limits
+from servicekit.key_value.limits import ASK_ONLY, Bucket, Limits
 from servicekit.storage.sealing import PlainSeal
 from telegram_service.hot_keys import HotKeys
 
@@ -48,6 +48,10 @@ class Pacer:
             return None
         wait = await self._limits.take([_OVERALL], patience=LEISURE_SECONDS)
         return wait if wait <= LEISURE_SECONDS else None
+
+    async def busy_for(self, chat_id: int) -> float:
+        """Seconds until a chat takes another call, by what all instances know; nothing is booked."""
+        return await self._limits.take([self._chat(chat_id, BURST)], patience=ASK_ONLY)
 
     async def silence(self, chat_id: int, seconds: float) -> None:
         """Telegram refused a call in a chat and asked for this."""

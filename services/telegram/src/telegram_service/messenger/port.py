@@ -64,6 +64,9 @@ class Outgoing:
 
     message: TelegramMessage
     keyboard: Keyboard | None = None
+    file: str = ""
+    """A document of this name goes out instead, with all that is kept about the reader. It is made as it goes
+    out, and stored nowhere; the message is for when Telegram does not take it."""
 
 
 class Messenger(Protocol):

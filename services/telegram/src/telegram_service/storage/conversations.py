@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, bindparam, case, delete, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from servicekit.storage.database import Database
+from servicekit.storage.database import Database, Writing
 from servicekit.storage.deleting import PAGE, delete_by_pages
 from servicekit.storage.inserting import insert_once
 from servicekit.storage.sealing import Seal, Unreadable
@@ -105,13 +105,14 @@ class Conversations:
         self._clock = clock
         self._timeout = session_timeout
 
-    async def recent(self, lane: str, most_turns: int) -> Conversation:
+    async def recent(self, lane: str, most_turns: int, writing: Writing | None = None) -> Conversation:
         """The conversation that goes on in a lane, without turns that cannot be opened any more.
 
         Args:
             most_turns: that are to be read; there are up to a block more (``dialogue.history``).
+            writing: gives the transaction, as in ``People.meet``.
         """
-        async with self._database.writing() as connection:
+        async with (writing or self._database.writing)() as connection:
             number = await self._number(connection, lane)
             wanted = {"of_lane": lane, "number": number, "most": most_turns + block_of(most_turns)}
             rows = (await connection.execute(_NEWEST, wanted)).mappings().all()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import bindparam, delete, func, select, update
 
-from servicekit.storage.database import Database
+from servicekit.storage.database import Database, Writing
 from servicekit.storage.deleting import delete_by_pages
 from servicekit.storage.inserting import insert_once
 from telegram_service.dialogue.incoming import Language
@@ -48,14 +48,19 @@ class People:
         self._database = database
         self._clock = clock
 
-    async def meet(self, person_id: int) -> Person:
-        """Somebody who writes just now, new or known. That they do is noted once a minute."""
+    async def meet(self, person_id: int, writing: Writing | None = None) -> Person:
+        """Somebody who writes just now, new or known. That they do is noted once a minute.
+
+        Args:
+            writing: gives the transaction for that: one of a lane fails where they were forgotten meanwhile
+                (``HeldLane.writing``). None: one of the database.
+        """
         now = self._clock()
         known = await self._database.first(_KNOWN, {"person": person_id})
         if known is not None and known["reachable"] and now - known["last_seen"] < SEEN_AGAIN:
             return _person(known)
         seen = {"person": person_id, "last_seen": now, "reachable": True}
-        async with self._database.writing() as connection:
+        async with (writing or self._database.writing)() as connection:
             row = (await connection.execute(_SEEN, seen)).mappings().one_or_none()
             if row is None:
                 fresh = {
