@@ -4,7 +4,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 [ -n "${1:-}" ] || { echo "which one? make restore FILE=$(ls deploy/backups 2> /dev/null | grep '^neo-' | tail -n 1)" >&2; exit 1; }
-deploy/compose.sh stop ai-core telegram mail 2> /dev/null || deploy/compose.sh stop ai-core
+for service in $(deploy/compose.sh config --services | grep -xE 'ai-core|telegram|mail'); do
+    # One whose profile is off has no container.
+    deploy/compose.sh stop "$service" || true
+done
 deploy/compose.sh run --rm -T -e RESTORE_CONFIRM=yes -e BACKUP_IDENTITY="${BACKUP_IDENTITY:-}" backup \
     sh /opt/neo-backup/restore.sh "$1" databases
 deploy/up.sh

@@ -5,6 +5,7 @@
 set -eu
 umask 077
 cd "$(dirname "$0")/.."
+. deploy/settings.sh
 secrets=deploy/secrets
 owner=${NEO_UID:-10001}
 made=0
@@ -45,9 +46,21 @@ fresh redis/password
 same postgres/superuser_password backup/postgres_password
 for service in ai-core telegram mail exporters; do same redis/password "$service/redis_password"; done
 same postgres/superuser_password exporters/postgres_password
+# The exporter of Redis reads a list of addresses with their passwords.
+[ -s "$secrets/exporters/redis.json" ] && grep -qF "\"$(cat "$secrets/redis/password")\"" "$secrets/exporters/redis.json" \
+    || write exporters/redis.json "{\"redis://redis:6379\": \"$(cat "$secrets/redis/password")\"}"
 for service in telegram mail; do
-    key "$service/ai_api_key"
-    same "$service/ai_api_key" "ai-core/${service}_key"
+    if runs_here ai-core || ! stands_alone; then
+        key "$service/ai_api_key"
+        same "$service/ai_api_key" "ai-core/${service}_key"
+    elif runs_here "$service"; then
+        # The AI core is elsewhere, and its keys are made there.
+        given "$service/ai_api_key" AI_API_KEY
+        if [ ! -s "$secrets/$service/ai_api_key" ]; then
+            echo "AI_API_KEY is missing: write into .env what stands in $secrets/$service/ai_api_key on the AI core's server" >&2
+            exit 1
+        fi
+    fi
 done
 key prometheus/ai_core_key
 same prometheus/ai_core_key ai-core/metrics_key

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Run once, when the cluster is made: a role and a database for each service, which sees no other.
+# Run once, when the cluster is made: a role and a database for each service that uses it (NEO_SERVICES; empty:
+# all of them), which sees no other.
 set -eu
-for service in ai-core telegram mail; do
+for service in ${NEO_SERVICES:-ai-core telegram mail}; do
     role=$(printf '%s' "$service" | tr -d -)
     password=$(cat "/run/secrets/${service}_password")
     psql -v ON_ERROR_STOP=1 -v role="$role" -v password="$password" \

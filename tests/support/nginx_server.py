@@ -6,6 +6,7 @@ import datetime
 import os
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -33,6 +34,8 @@ class NginxServer(Program):
         self.https_port = _free_port()
         self.maintenance = self.folder / "maintenance"
         self.acme = self.folder / "acme"
+        self.access_log = self.folder / "access.log"
+        self._watch: subprocess.Popen[bytes] | None = None
         self._variables = {
             **DOMAINS,
             **upstreams,
@@ -49,6 +52,9 @@ class NginxServer(Program):
             "NGINX_CONNECTIONS_PER_ADDRESS": "200",
             "NGINX_MAX_BODY": "2m",
             "NGINX_MAX_UPLOAD": "32m",
+            "NGINX_CONF_DIR": str(self.folder / "conf.d"),
+            "NGINX_CDN_FILE": str(self.folder / "conf.d" / "cdn.conf"),
+            "NGINX_RELOAD": f"kill -HUP $(cat {self.folder}/tmp/nginx.pid)",
         } | changed
         self._lay_out()
 
@@ -59,7 +65,14 @@ class NginxServer(Program):
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.https_port)) == 0
 
+    def reload(self) -> None:
+        """Makes it read its configuration and its certificates again, as it does four times a day."""
+        os.kill(int((self.folder / "tmp" / "nginx.pid").read_text()), signal.SIGHUP)
+
     def close(self) -> None:
+        if self._watch is not None:
+            # What watches over replicas has gone on behind the script that began it.
+            os.killpg(self._watch.pid, signal.SIGKILL)
         # Its workers, killed, would wait for somebody who takes note of their end.
         self.stop()
         super().close()
@@ -76,14 +89,20 @@ class NginxServer(Program):
         # Its workers give up the rights of root, and are to reach what is theirs.
         for path in (self.folder, *self.folder.rglob("*")):
             path.chmod(0o755)
-        template = (self.folder / "templates" / "neo.conf.template").read_text()
-        rendered = VARIABLE.sub(lambda found: self._variables[found.group(1)], template)
-        (self.folder / "conf.d" / "neo.conf").write_text(rendered)
+        for template in (self.folder / "templates").iterdir():
+            rendered = VARIABLE.sub(lambda found: self._variables[found.group(1)], template.read_text())
+            (self.folder / "conf.d" / template.stem).write_text(rendered)
         main = (self.folder / "nginx.conf").read_text().replace("/tmp/", f"{self.folder}/tmp/")
-        (self.folder / "nginx.conf").write_text(main.replace("/dev/stdout", f"{self.folder}/access.log"))
-        cdn = {"NGINX_CDN_FILE": str(self.folder / "conf.d" / "cdn.conf")}
-        script = self.folder / "entrypoint" / "20-cdn.sh"
-        subprocess.run([script], env={**os.environ, **self._variables, **cdn}, check=True)
+        (self.folder / "nginx.conf").write_text(main.replace("/dev/stdout", str(self.access_log)))
+        environment = {**os.environ, **self._variables}
+        for script in ("10-sites.sh", "20-cdn.sh"):
+            subprocess.run([self.folder / "entrypoint" / script], env=environment, check=True)
+        if "NGINX_REPLICAS" in self._variables:
+            script = self.folder / "entrypoint" / "40-replicas.sh"
+            self._watch = subprocess.Popen(
+                [script], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+            )
+            assert self._watch.wait() == 0
         for domain in (self._variables[name] for name in DOMAINS):
             self._certify(domain)
 
