@@ -9,8 +9,8 @@ from labelled import Labelled, labelled
 from mail_service.deciding.decide import decide
 from mail_service.deciding.decisions import Answer
 from mail_service.deciding.facts import Facts, Rules, Scan
-from mail_service.deciding.spam import LONGEST, score
-from mail_service.letters import Verdict
+from mail_service.deciding.spam import LONGEST, score, signs
+from mail_service.letters import Letter, Verdict
 from mail_service.reading import read
 
 NOW = datetime(2026, 11, 21, 20, tzinfo=UTC)
@@ -22,8 +22,9 @@ def is_answered(mail: Labelled, facts: Facts) -> bool:
     return isinstance(decide(read(mail.raw), facts, RULES).outcome, Answer)
 
 
-def test_no_question_is_lost_and_most_spam_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = Counter((mail.is_wanted, is_answered(mail, Facts(NOW))) for mail in MAILS)
+def measured(mails: list[Labelled], capsys: pytest.CaptureFixture[str]) -> tuple[float, float]:
+    """Precision and recall; shown whatever they are."""
+    counts = Counter((mail.is_wanted, is_answered(mail, Facts(NOW))) for mail in mails)
     lost, kept = counts[True, False], counts[True, True]
     found, missed = counts[False, False], counts[False, True]
     precision, recall = found / (found + lost), found / (found + missed)
@@ -31,10 +32,54 @@ def test_no_question_is_lost_and_most_spam_is_found(capsys: pytest.CaptureFixtur
         print(f"\n{'':>12}{'answered':>10}{'ignored':>10}")
         print(f"{'questions':>12}{kept:>10}{lost:>10}")
         print(f"{'unwanted':>12}{missed:>10}{found:>10}")
-        print(f"precision {precision:.3f}, recall {recall:.3f} of {len(MAILS)} mails")
+        print(f"precision {precision:.3f}, recall {recall:.3f} of {len(mails)} mails")
+    return precision, recall
+
+
+def test_no_question_is_lost_and_most_spam_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    precision, recall = measured(MAILS, capsys)
     assert len(MAILS) >= 120
-    assert lost == 0
+    assert precision == 1
     assert recall >= 0.85
+
+
+def test_of_mails_that_the_rules_were_not_written_for_hardly_a_question_is_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Words can be foreseen only in part: more than half is found, and a scanner knows more."""
+    mails = labelled("held_out")
+    precision, recall = measured(mails, capsys)
+    assert len(mails) >= 60
+    assert precision >= 0.97
+    assert recall >= 0.5
+
+
+def mail_of(sender: str, text: str) -> Letter:
+    return read(f"From: {sender}\nDate: today\nMessage-ID: <1@x>\n\n{text}".encode())
+
+
+def found_in(sender: str, text: str) -> set[str]:
+    return {sign.name for sign in signs(mail_of(sender, text), Facts(NOW))}
+
+
+@pytest.mark.parametrize(
+    ("sender", "is_theirs"),
+    [
+        ("La Poste <suivi@laposte.test>", True),
+        ("La Poste <suivi@colis.laposte.test>", True),
+        ("La Poste <suivi@laposte-colis.test>", False),
+        ("La Poste <suivi@suivi-laposte.test>", False),
+    ],
+)
+def test_a_brand_is_only_believed_under_its_own_name(sender: str, is_theirs: bool) -> None:
+    assert ("brand" not in found_in(sender, "Bonjour")) == is_theirs
+
+
+def test_a_question_is_not_one_in_a_link_and_whoever_asks_about_a_fraud_quotes_it() -> None:
+    assert "asks" not in found_in("a@people.test", "Start: https://x.test/join?ref=88")
+    quoted = "J'ai reçu « Votre compte est bloqué, cliquez ici http://x.test ». Une arnaque ?"
+    assert "asks_about_fraud" in found_in("a@people.test", quoted)
+    assert "asks_about_fraud" not in found_in("a@people.test", quoted.replace("?", "!"))
 
 
 def test_questions_keep_a_distance_from_the_threshold() -> None:

@@ -1,11 +1,14 @@
-"""Mails with a label, written for the tests: ``tests/deciding/labelled/*.txt``."""
+"""Mails with a label, written for the tests.
+
+``tests/deciding/labelled/*.txt``; and ``held_out``, of mails that were written without a look at the rules.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDER = Path(__file__).parents[1] / "deciding" / "labelled"
+FOLDER = Path(__file__).parents[1] / "deciding"
 _SUPPLIED = {"To": "neo@example.test", "Date": "Sat, 21 Nov 2026 20:00:00 +0100"}
 
 
@@ -18,12 +21,12 @@ class Labelled:
     raw: bytes
 
 
-def labelled() -> list[Labelled]:
-    """All of them."""
+def labelled(folder: str = "labelled") -> list[Labelled]:
+    """All of a folder."""
     return [
         Labelled(name, wanted, raw)
         for wanted, file in ((True, "questions.txt"), (False, "unwanted.txt"))
-        for name, raw in _records((FOLDER / file).read_text())
+        for name, raw in _records((FOLDER / folder / file).read_text())
     ]
 
 

@@ -88,5 +88,5 @@ class Rules:
     """For what waits for a scanner or a name server."""
     give_up_after: timedelta = timedelta(hours=48)
     """So long it waits for them."""
-    spam_score: float = 4.0
+    spam_score: float = 3.0
     """From which on the rules of our own call it spam."""

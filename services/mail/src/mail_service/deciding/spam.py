@@ -1,7 +1,8 @@
 """Signs of spam, for where no scanner is configured: each has its points, and their sum decides.
 
 Written for a mailbox that is asked about labour law: whoever asks such a question has a credit of points, for
-to lose a question is worse than to answer an advertisement. ``tests/deciding/test_spam.py`` measures it.
+to lose a question is worse than to answer an advertisement. ``tests/deciding/test_spam.py`` measures it, on
+mails for which the signs were written and on others.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ _BRANDS = re.compile(BRANDS, re.IGNORECASE)
 _LAW = re.compile(LAW, re.IGNORECASE)
 _SHORTENED = re.compile(
     r"https?://(?:bit\.ly|tinyurl\.com|t\.co|goo\.gl|is\.gd|ow\.ly|cutt\.ly)/", re.IGNORECASE
+)
+_LINK = re.compile(r"https?://\S+", re.IGNORECASE)
+_WALLET = re.compile(r"\b(?:bc1[02-9ac-hj-np-z]{25,60}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b")
+"""Where somebody wants bitcoins to be sent (BIP 173, and the form before it)."""
+_FRAUD = re.compile(
+    r"arnaque|escroquerie|hame[çc]onnage|phishing|\bscam\b|is (?:it|this) (?:real|genuine|legit)",
+    re.IGNORECASE,
 )
 _NUMERIC = re.compile(r"https?://\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}\b")
 _CHEAP = (
@@ -78,9 +86,8 @@ def signs(letter: Letter, facts: Facts) -> tuple[Sign, ...]:
 def _of_headers(letter: Letter) -> Iterator[Sign]:
     assert letter.sender is not None
     domain = letter.sender.domain
-    if (brand := _BRANDS.search(letter.sender.name)) and _bare(brand[0]) not in _bare(
-        domain.partition(".")[0]
-    ):
+    # A name that only begins like the brand's, as ``brand-delivery.example``, is anybody's.
+    if (brand := _BRANDS.search(letter.sender.name)) and _bare(brand[0]) not in map(_bare, domain.split(".")):
         yield Sign("brand", 3.0)
     elif brand and domain.endswith(_CHEAP):
         yield Sign("brand", 2.0)
@@ -109,6 +116,8 @@ def _of_shape(letter: Letter, text: str) -> Iterator[Sign]:
         yield Sign("only_link", 3.0)
     elif letter.links and words / letter.links < 40:
         yield Sign("links", 1.5)
+    if _WALLET.search(text):
+        yield Sign("wallet", 3.0)
     if re.search(r"\$\$|€€|[!]{3}.{0,200}[!]{3}", text, re.DOTALL):
         yield Sign("shouting", 1.0)
     if any(ord(character) >= 0x1F300 for character in letter.subject):
@@ -126,10 +135,16 @@ def _of_facts(facts: Facts) -> Iterator[Sign]:
 
 def _credit(letter: Letter, facts: Facts) -> Iterator[Sign]:
     found = {match.lower() for match in _LAW.findall(f"{letter.subject}\n{letter.text[:LONGEST]}")}
+    asks = "?" in _LINK.sub(" ", letter.text[:LONGEST])
     if found:
         yield Sign("labour_law", -2.0 if len(found) == 1 else -3.0)
-    if "?" in letter.text:
+    if asks:
         yield Sign("asks", -1.0)
+    elif letter.links and not found:
+        yield Sign("asks_nothing", 1.0)
+    if asks and _FRAUD.search(letter.text[:LONGEST]):
+        # They quote what they were sent.
+        yield Sign("asks_about_fraud", -3.0)
     if facts.answers_ours:
         yield Sign("answers_ours", -5.0)
     if facts.verdict is Verdict.ALIGNED:
