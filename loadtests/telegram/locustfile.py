@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from locust import FastHttpUser, constant_pacing, events, task
+from geventhttpclient.client import HTTPClientPool
+from locust import FastHttpUser, events, task
 from locust.exception import StopUser
 
 LOAD = json.loads(os.environ["LOAD"])
 RETRY_SECONDS = 1.0
+CONNECTIONS = 40
+"""So many Telegram keeps open at most: setWebhook's ``max_connections``, unless a bot says otherwise."""
 _numbers = itertools.count()
 _updates = itertools.count(LOAD["first_update"])
 _said: dict[str, float] = {}
@@ -26,13 +29,20 @@ _said: dict[str, float] = {}
 class Writer(FastHttpUser):
     """One person."""
 
-    wait_time = constant_pacing(LOAD["gap"])
+    # People have no connections of their own: it is Telegram that calls for all of them.
+    client_pool = HTTPClientPool(concurrency=CONNECTIONS, connection_timeout=60.0, network_timeout=60.0)
 
     def on_start(self) -> None:
-        """People do not begin in the same moment."""
+        """People do not write in the same moment, and keep their own time: locust's pacing would count from
+        when all were there, and let them write in step from the second message on."""
         self.number = next(_numbers) % LOAD["people"]
         self.left = LOAD["messages"]
-        time.sleep(random.uniform(0, LOAD["gap"]))
+        self.next_at = time.monotonic() + random.uniform(0, LOAD["gap"])
+        time.sleep(self.wait_time())
+
+    def wait_time(self) -> float:
+        """Seconds until the next message is due."""
+        return max(0.0, self.next_at - time.monotonic())
 
     @task
     def write(self) -> None:
@@ -40,6 +50,7 @@ class Writer(FastHttpUser):
         if not self.left:
             raise StopUser
         self.left -= 1
+        self.next_at += LOAD["gap"]
         update_id = next(_updates)
         word = f"q{update_id}"
         person = {"id": LOAD["first_person"] + self.number, "first_name": "P", "language_code": "fr"}

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Table,
     Update,
     bindparam,
-    exists,
     func,
     insert,
     or_,
@@ -40,6 +39,15 @@ def claimable(tables: JournalTables) -> Select[Any]:
     """
     lanes, entries = tables.lanes.c, tables.entries.c
     older = tables.entries.alias("older")
+    # Looked up lane by lane. As NOT EXISTS, PostgreSQL may join all that waits with all that waits: its
+    # statistics are of quiet hours, when next to nothing did.
+    oldest = (
+        select(older.c.id)
+        .where(older.c.lane == entries.lane, older.c.closed_at.is_(None))
+        .order_by(older.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
     return (
         select(lanes.name)
         .join_from(tables.entries, tables.lanes, entries.lane == lanes.name)
@@ -47,9 +55,7 @@ def claimable(tables: JournalTables) -> Select[Any]:
             entries.closed_at.is_(None),
             entries.due_at <= bindparam("due_by"),
             lanes.leased_until <= bindparam("now"),
-            ~exists().where(
-                older.c.lane == entries.lane, older.c.closed_at.is_(None), older.c.id < entries.id
-            ),
+            entries.id == oldest,
         )
         .order_by(entries.id)
         .limit(1)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, RowMapping, Select, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
@@ -330,16 +330,24 @@ class _Watch:
 def _create_engine(url: URL, command_seconds: float, *, in_loop: bool) -> AsyncEngine:
     if url.drivername.startswith("sqlite"):
         return _create_sqlite_engine(url, command_seconds, in_loop=in_loop)
-    return create_async_engine(
+    engine = create_async_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=POOL_SIZE,
         pool_timeout=POOL_SECONDS,
-        pool_pre_ping=True,
         pool_use_lifo=True,
         hide_parameters=True,
         connect_args={"timeout": CONNECT_SECONDS, "command_timeout": command_seconds},
     )
+    event.listen(engine.sync_engine, "checkout", _see_that_it_is_open)
+    return engine
+
+
+def _see_that_it_is_open(connection: Any, _record: object, _proxy: object) -> None:
+    # SQLAlchemy's own ping would ask the server, in a transaction of its own: three exchanges before every
+    # use. A server that ended has closed its connections; of one that hangs, the first statement tells.
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _create_sqlite_engine(url: URL, command_seconds: float, *, in_loop: bool) -> AsyncEngine:
