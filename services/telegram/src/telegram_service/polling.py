@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from telegram import Bot
-from telegram.error import Conflict, TelegramError
+from telegram.error import Conflict, InvalidToken, TelegramError
 
 from servicekit.logging import get_logger
 from servicekit.storage.database import StorageUnavailable
@@ -37,9 +37,21 @@ async def poll(bot: Bot, intake: Intake) -> None:
                 offset = update.update_id + 1
             wait = FIRST_WAIT_SECONDS
         except (TelegramError, StorageUnavailable) as error:
-            if isinstance(error, Conflict):
-                _log.error("another program asks for this bot's updates")
-            else:
-                _log.warning("no updates", reason=type(error).__name__)
+            _tell(error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def _tell(error: TelegramError | StorageUnavailable) -> None:
+    match error:
+        case Conflict():
+            _log.error(
+                "another program asks for this bot's updates",
+                advice="let one run, or set WEBHOOK_URL for all",
+            )
+        case InvalidToken():
+            _log.error(
+                "Telegram does not know TELEGRAM_BOT_TOKEN any more", advice="@BotFather gives a new one"
+            )
+        case _:
+            _log.warning("no updates", reason=type(error).__name__)

@@ -80,7 +80,8 @@ Vos messages restent sur le serveur de l'opérateur : aucun service extérieur n
 et effacés après {days} jours. /export vous les donne, /forget efface tout.
 
 /help montre tout ce que je sais faire.""",
-    Phrase.HELP: """Écrivez simplement votre question. Et aussi :
+    Phrase.HELP: """Écrivez simplement votre question, ou envoyez un document (PDF, Word, texte), une image, \
+dont je ne lis que le texte, ou un message vocal, si je peux entendre ici. Et aussi :
 
 /reset – commencer une nouvelle conversation
 /stop – arrêter la réponse en cours
@@ -197,7 +198,8 @@ Your messages stay on the operator's server: no outside service reads them. They
 after {days} days. /export gives them to you, /forget deletes everything.
 
 /help shows all that I can do.""",
-    Phrase.HELP: """Just write your question. And also:
+    Phrase.HELP: """Just write your question, or send a document (PDF, Word, text), an image, of which I \
+read only the text, or a voice message, if I can hear here. And also:
 
 /reset – begin a new conversation
 /stop – end the answer that is being written

@@ -1,0 +1,164 @@
+"""Where Telegram cannot reach the service, it asks for updates; and keeps asking, whoever else does, and
+whatever becomes of its token. Who may write, what is kept how long, and how topics are told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import select, update
+from tests.emulators.telegram.world import Chat, Person
+
+from scripted_core import ScriptedCore, scripted_core
+from servicekit.journal.journal import now_in_utc
+from servicekit.storage.database import Database, database_url
+from telegram_house import Guest, House, open_house
+from telegram_server import TOKEN
+from telegram_service.dialogue.incoming import Language
+from telegram_service.dialogue.phrases import Phrase, phrase
+from telegram_service.storage.tables import conversations, journal, people, turns
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+module_fixture = pytest_asyncio.fixture(scope="module", loop_scope="module")
+
+ALLOWED = range(1_000, 1_010)
+"""The numbers of a house's first guests."""
+FORUM = Chat(-1_001, "supergroup", "Le forum", topics={7, 8})
+
+
+@module_fixture
+async def core() -> AsyncIterator[ScriptedCore]:
+    async with scripted_core() as core:
+        yield core
+
+
+@module_fixture
+async def house(core: ScriptedCore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    settings = {
+        "WEBHOOK_URL": "",
+        "WEBHOOK_SECRET": "",
+        "SECRET_KEY": "",
+        "ALLOWED_USERS": ",".join(map(str, ALLOWED)),
+        "RETENTION_DAYS": "2",
+    }
+    async with open_house(core, tmp_path_factory.mktemp("house"), **settings) as opened:
+        opened.telegram.world.add_group(FORUM)
+        yield opened
+        assert opened.process is not None
+        assert opened.process.returncode is None
+        assert b"Traceback" not in b"".join(opened.log), b"".join(opened.log).decode()
+
+
+async def asks_too(house: House) -> None:
+    """Another program with the same token asks for updates, whenever it is not overtaken itself."""
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        while True:
+            await http.post(f"{house.telegram.url}/bot{TOKEN}/getUpdates", data={"timeout": "30"})
+
+
+def logged(house: House, words: str) -> bool:
+    return words.encode() in b"".join(house.log)
+
+
+async def test_two_who_ask_for_updates_are_told_of_each_other_and_nobody_is_lost(house: House) -> None:
+    other = asyncio.create_task(asks_too(house))
+    await house.until(lambda: logged(house, "another program asks for this bot's updates"))
+    assert logged(house, "set WEBHOOK_URL")
+    guest = house.guest()
+    guest.say("bonjour")
+    other.cancel()
+    await asyncio.wait({other})
+    assert await guest.hears() == ["bonjour"]
+
+
+async def test_a_token_that_telegram_refuses_is_told_and_waited_for(house: House) -> None:
+    guest = house.guest()
+    house.telegram.api.token = "7000000:another"
+    house.telegram.delivery.end_polls()
+    await house.until(lambda: logged(house, "Telegram does not know TELEGRAM_BOT_TOKEN any more"))
+    assert not logged(house, TOKEN.partition(":")[2])
+    guest.say("encore là ?")
+    house.telegram.api.token = TOKEN
+    assert await guest.hears() == ["encore là ?"]
+
+
+async def test_only_those_who_are_allowed_are_answered_and_others_learn_their_number(
+    house: House, core: ScriptedCore
+) -> None:
+    allowed = house.guest()
+    stranger = Guest(house, house.telegram.world.add_person(Person(5, "Stranger", "en")))
+    stranger.say("hello")
+    allowed.say("bonjour à vous")
+    assert await allowed.hears() == ["bonjour à vous"]
+    assert await stranger.hears() == [phrase(Phrase.NOT_ALLOWED, Language.ENGLISH, user=stranger.person.id)]
+    assert core.times("hello") == []
+    stranger.say("/privacy")
+    assert await stranger.hears() == [phrase(Phrase.PRIVACY, Language.ENGLISH, days=2)]
+
+
+async def test_topics_of_a_forum_are_conversations_of_their_own(house: House, core: ScriptedCore) -> None:
+    world = house.telegram.world
+    guest = house.telegram.world.people[ALLOWED[0]]
+
+    async def says(words: str, thread: int) -> None:
+        before = len(world.from_bot(FORUM.id))
+        world.say(guest, FORUM.id, text=f"@neo_test_bot {words}", message_thread_id=thread)
+        house.telegram.delivery.announce()
+        await house.until(lambda: len(world.from_bot(FORUM.id)) > before)
+        answer = world.from_bot(FORUM.id)[-1]
+        assert answer.versions[-1] == words
+        assert answer.fields.get("message_thread_id") == thread
+
+    def read(words: str) -> str:
+        (asked,) = [asked for asked in core.asked if asked.question == words]
+        return " ".join(message["content"] for message in asked.body["messages"][1:])
+
+    await says("le sept", 7)
+    await says("le huit", 8)
+    await says("encore le sept", 7)
+    assert read("le huit") == "le huit"
+    assert read("encore le sept") == "le sept le sept encore le sept"
+
+
+async def test_what_is_older_than_the_retention_goes_at_the_next_start(house: House) -> None:
+    old, recent = house.guest(), house.guest()
+    old.say("de trop vieux mots")
+    assert await old.hears() == ["de trop vieux mots"]
+    recent.say("de nouveaux mots")
+    assert await recent.hears() == ["de nouveaux mots"]
+    await house.stop()
+    database = Database(database_url(house.settings["DATABASE_URL"]))
+    number, name, then = old.person.id, str(old.person.id), now_in_utc() - timedelta(days=3)
+    async with database.writing() as connection:
+        for aged in (
+            update(people).where(people.c.id == number).values(last_seen=then),
+            update(turns).where(turns.c.person_id == number).values(at=then),
+            update(conversations).where(conversations.c.lane == name).values(last_used=then),
+            update(journal.entries).where(journal.entries.c.lane == name).values(closed_at=then),
+            update(journal.lanes).where(journal.lanes.c.name == name).values(leased_until=then),
+        ):
+            await connection.execute(aged)
+    await database.close()
+    assert "de trop vieux mots" in in_files(house)
+    await house.start()
+    await house.until(lambda: logged(house, "old messages deleted"))
+    await house.until(lambda: "de trop vieux mots" not in in_files(house))
+    database = Database(database_url(house.settings["DATABASE_URL"]))
+    async with database.reading() as connection:
+        known = (await connection.execute(select(people.c.id))).scalars().all()
+        lanes = (await connection.execute(select(journal.lanes.c.name))).scalars().all()
+    await database.close()
+    assert number not in known
+    assert name not in lanes
+    assert recent.person.id in known
+    assert "de nouveaux mots" in in_files(house)
+
+
+def in_files(house: House) -> str:
+    return b"".join(path.read_bytes() for path in house.folder.rglob("*") if path.is_file()).decode(
+        errors="replace"
+    )
