@@ -64,6 +64,9 @@ for service in telegram mail; do
 done
 key prometheus/ai_core_key
 same prometheus/ai_core_key ai-core/metrics_key
+# docker-compose.gpu.yml: the server that computes on a graphics processor.
+fresh gpu-engine/api_key
+same gpu-engine/api_key ai-core/gpu_engine_key
 fresh telegram/webhook_secret
 fresh mail/admin_key
 fresh grafana/admin_password
@@ -73,10 +76,17 @@ given mail/email_password EMAIL_PASSWORD
 given mail/smtp_password SMTP_PASSWORD
 given ai-core/huggingface_token HUGGINGFACE_TOKEN
 
+# Where the operator puts the addresses that alerts go to.
+mkdir -p "$secrets/alertmanager"
+
 # The containers run as this user. Root can give the files away; anybody else runs the containers as themselves.
+# PostgreSQL's image becomes a user of its own before it reads them, and backups read them, too: nobody else comes
+# past the folder around them.
 if [ "$(id -u)" = 0 ]; then
     chown -R "$owner:$owner" "$secrets"
-    # PostgreSQL's image becomes a user of its own before it reads them.
-    chown -R "${POSTGRES_UID:-999}:${POSTGRES_UID:-999}" "$secrets/postgres"
+    chown -R "${POSTGRES_UID:-999}:$owner" "$secrets/postgres"
+    chmod -R u=rwX,g=rX,o= "$secrets/postgres"
+else
+    chmod -R u=rwX,go=rX "$secrets/postgres"
 fi
 echo "$made secrets made in $secrets"

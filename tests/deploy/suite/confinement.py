@@ -96,7 +96,7 @@ def test_containers_run_confined(suite: Installation) -> None:
             assert facts["Config"]["User"] == RUN_AS.get(service, "10001:10001"), service
             assert host["ReadonlyRootfs"], service
             assert host["CapDrop"] == ["ALL"], service
-            assert host["SecurityOpt"] == ["no-new-privileges:true"], service
+            assert "no-new-privileges:true" in host["SecurityOpt"], service
 
 
 def test_databases_have_no_way_out_and_strangers_no_way_in(suite: Installation) -> None:
@@ -108,6 +108,9 @@ def test_databases_have_no_way_out_and_strangers_no_way_in(suite: Installation) 
 
 
 def test_secrets_are_for_their_container_only(suite: Installation) -> None:
-    for path in (suite.folder / "deploy" / "secrets").rglob("*"):
-        assert path.stat().st_mode & 0o077 == 0, path
+    secrets = suite.folder / "deploy" / "secrets"
+    for path in (secrets, *secrets.rglob("*")):
+        # PostgreSQL's, which has another user, are read by backups as well.
+        others = 0o027 if path.is_relative_to(secrets / "postgres") else 0o077
+        assert path.stat().st_mode & others == 0, path
     assert "TELEGRAM_BOT_TOKEN=\n" in (suite.folder / ".env").read_text()
