@@ -7,7 +7,7 @@ import os
 import sys
 from importlib.metadata import version
 
-from ai_core.cli import chat, keys, serve
+from ai_core.cli import chat, database, keys, serve
 from ai_core.cli.models import commands as models
 from ai_core.cli.terminal import ENV_FILE, local_url
 from ai_core.config import Settings
@@ -26,6 +26,8 @@ def command(arguments: list[str]) -> int:
         return chat.run(chat.Options(options.url, options.model, options.system, _key()), os.environ)
     if options.command == "keys":
         return keys.run(options)
+    if options.command == "database":
+        return database.run(options)
     if options.command == "models":
         return models.run(options)
     return serve.run()
@@ -46,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     talk.add_argument("--system", help="what the model is told before the conversation")
     keys.add_commands(commands)
     models.add_commands(commands)
+    database.add_commands(commands)
     return parser
 
 

@@ -20,18 +20,25 @@ from mail_service.composing.preview import preview
 from mail_service.composing.signing import SigningError
 from mail_service.config import Settings
 from mail_service.language import Language
-from mail_service.records import migrate, open_records
+from mail_service.records import database_of, migrate, open_records, seal_of
+from mail_service.storage.migrations import SCHEMA
+from mail_service.storage.names import load_names
+from mail_service.storage.transfer import MailRecords
 from mail_service.verifying.resolver import DnsAway
 from servicekit import logging
 from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
+from servicekit.storage import commands as commands_of_databases
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
+from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import Unreadable
 from servicekit.storage.secret_file import SecretFileError
 
 NOT_FOUND = 1
 UNUSABLE = 2
 """Exit status: the settings have to be changed."""
+
+EMBEDDED = "sqlite:///var/mail.db"
 
 _TOLD = (
     *(BrandError, PromptError, SigningError, DnsAway, ListenError, DatabaseAddressError, SecretFileError),
@@ -106,12 +113,29 @@ def _parser() -> argparse.ArgumentParser:
         ("forget", _forget, "delete all that is kept of an address"),
     ):
         add(name, _office(run), text).add_argument("address")
+    commands_of_databases.add_commands(commands, EMBEDDED).set_defaults(run=_database)
     return parser
 
 
 def _run(settings: Settings, _options: argparse.Namespace) -> int:
     asyncio.run(app.run(settings))
     return 0
+
+
+def _database(settings: Settings, options: argparse.Namespace) -> int:
+    if options.action == "copy":
+        return asyncio.run(commands_of_databases.copy_as_asked(options, settings, SCHEMA))
+    return asyncio.run(_transfer(settings, options))
+
+
+async def _transfer(settings: Settings, options: argparse.Namespace) -> int:
+    database, seal = database_of(settings, command_seconds=MIGRATION_SECONDS), seal_of(settings)
+    try:
+        await upgrade(database, SCHEMA)
+        records = MailRecords(seal, await load_names(database, seal))
+        return await commands_of_databases.transfer_as_asked(options, database, SCHEMA, records)
+    finally:
+        await database.close()
 
 
 def _preview(settings: Settings, options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
 from servicekit.storage.secret_file import SecretFileError
 from telegram_service import app
-from telegram_service.cli import dead_letters, rotation, users
+from telegram_service.cli import database, dead_letters, rotation, users
 from telegram_service.cli.office import Office, open_office
 from telegram_service.cli.terminal import ENV_FILE, FINE, complain
 from telegram_service.config import Settings
@@ -46,6 +46,8 @@ def command(arguments: list[str]) -> int:
         logging.configure("debug" if settings.debug else settings.log_level, settings.log_format)
         return _finish(_serve(settings))
     logging.configure("warning", "console")
+    if options.command == "database":
+        return _finish(database.run(options, settings))
     return _finish(_operate(options, settings))
 
 
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     dead_letters.add_commands(commands)
     users.add_commands(commands)
     rotation.add_commands(commands)
+    database.add_commands(commands)
     return parser
 
 

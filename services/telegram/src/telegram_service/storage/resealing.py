@@ -62,14 +62,15 @@ async def reseal(database: Database, new: Seal, old: Sequence[Seal]) -> Resealed
     StorageUnavailable."""
     total = Resealed()
     for column in _columns():
-        after = -1
+        every = select(column.table).order_by(column.number).limit(PAGE)
+        page = every
         while True:
-            page = select(column.table).where(column.number > after).order_by(column.number).limit(PAGE)
             async with database.reading() as connection:
                 rows = (await connection.execute(page)).mappings().all()
             if not rows:
                 break
-            after = rows[-1][column.number.name]
+            # What was imported has negative numbers.
+            page = every.where(column.number > rows[-1][column.number.name])
             for row in rows:
                 total += await _reseal_one(database, column, row, new, old)
     return total
