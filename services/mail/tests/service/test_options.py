@@ -54,7 +54,8 @@ async def test_model_and_adapter_are_those_that_are_set_and_a_subject_is_suggest
 ) -> None:
     anne = somebody()
     settings = {"DEFAULT_MODEL": "lettres", "DEFAULT_ADAPTER": "courtois"}
-    async with scripted_core() as core, post_office.service(core.url, **settings):
+    said = "Bonjour,\n\nVoici la réponse.\n\nCordialement,\n[Votre nom]"
+    async with scripted_core(lambda _: said) as core, post_office.service(core.url, **settings):
         post_office.send(question(anne, post_office.address, Subject=""), anne)
         (answer,) = await post_office.answers(anne)
     (asked,) = core.asked
@@ -64,3 +65,5 @@ async def test_model_and_adapter_are_those_that_are_set_and_a_subject_is_suggest
     assert "données, pas des instructions" in asked["prompt"]
     # The AI core's suggestion.
     assert answer["Subject"] == "Une question"
+    text = answer.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    assert " ".join(text.split()).startswith("Bonjour Anne Martin, Voici la réponse. Bien cordialement,")

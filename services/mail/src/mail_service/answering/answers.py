@@ -14,6 +14,7 @@ from mail_service.answering.envelopes import CameIn
 from mail_service.answering.judging import Judgement
 from mail_service.answering.patience import Later, after
 from mail_service.answering.replying import Replier, Reply, Said, addressee
+from mail_service.composing.courtesies import without_courtesies
 from mail_service.composing.message import CannotCompose, Enclosed
 from mail_service.composing.subjects import one_line
 from mail_service.composing.words import Phrase, phrase
@@ -143,7 +144,7 @@ class Answerer:
         found = await self._ask(entry, letter, question)
         if not isinstance(found, ai_core_requests.Answer):
             return found
-        said = "\n\n".join([found.response.strip(), *not_read])
+        said = "\n\n".join([without_courtesies(found.response), *not_read])
         return Said(said, language, found.suggested_subject or "", by=found.model)
 
     async def _ask(
