@@ -273,6 +273,10 @@ async def test_the_backlog_tells_what_waits(office: Office) -> None:
     backlog = await office.ledger.backlog()
     assert (backlog.pending, backlog.oldest, backlog.dead) == (2, began, 0)
     assert (backlog.unsent_parts, backlog.unknown_parts, backlog.repeated_parts) == (1, 1, 0)
+    await held.bury(entry, "nobody there")
+    # It keeps its answer, for whoever puts it back.
+    backlog = await office.ledger.backlog()
+    assert (backlog.dead, backlog.unsent_parts) == (1, 0)
 
 
 async def test_what_is_over_is_deleted_after_a_while_and_the_dead_stay(office: Office) -> None:

@@ -48,7 +48,10 @@ class Ledger:
         entries, parts = self._tables.entries.c, self._tables.parts.c
         waiting = select(func.count(), func.min(entries.received_at)).where(entries.closed_at.is_(None))
         dead = select(func.count()).where(entries.state == _DEAD)
-        unsent = select(func.count()).where(parts.state.in_(UNFINISHED))
+        # What was given up keeps its answer, and nobody sends it.
+        unsent = select(func.count()).where(
+            parts.state.in_(UNFINISHED), parts.entry_id == entries.id, entries.closed_at.is_(None)
+        )
         answered = (entries.state == EntryState.ANSWERED) & entries.closed_at.is_(None)
         oldest_unsent = select(func.min(entries.received_at)).where(answered)
         unknown = select(func.count()).where(parts.state == PartState.UNKNOWN)
