@@ -47,6 +47,7 @@ from telegram_service.intake import Intake
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.measured import MeasuredMessenger
 from telegram_service.messenger.pacing import OVERALL_PER_SECOND, Pacer
+from telegram_service.messenger.steady import SteadyMessenger
 from telegram_service.metrics import Metrics, Page
 from telegram_service.polling import ALLOWED_UPDATES, poll
 from telegram_service.resources import (
@@ -132,7 +133,7 @@ def assemble(
     timeout = timedelta(seconds=settings.session_timeout)
     conversations = Conversations(database, seal, now_in_utc, session_timeout=timeout)
     people, broadcasts = People(database, now_in_utc), Broadcasts(database, now_in_utc)
-    messenger = MeasuredMessenger(BotApiMessenger(bot), metrics)
+    messenger = MeasuredMessenger(SteadyMessenger(BotApiMessenger(bot)), metrics)
     personal_data = PersonalData(database, people, conversations, broadcasts, ledger, envelopes, allowance)
     pacer = Pacer(hot.limits, HotKeys(seal))
     deliverer = Deliverer(messenger, envelopes, pacer, export=personal_data.export)

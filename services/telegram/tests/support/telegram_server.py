@@ -64,6 +64,8 @@ async def telegram_server(
         also(app, api)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Else each answer's body would wait some 40 ms for the acknowledgement of its head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         serving = asyncio.create_task(server.serve([listener]))
         try:
             yield TelegramServer(f"http://127.0.0.1:{listener.getsockname()[1]}", world, delivery, api)
