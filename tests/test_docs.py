@@ -240,6 +240,6 @@ def test_every_guide_is_found_from_the_readme() -> None:
 def test_what_is_only_shown_is_well_formed() -> None:
     for guide in GUIDES:
         for language, content in blocks(guide):
-            assert language in {"sh", "python", "json", "ini", "shell", "text"}
+            assert language in {"sh", "python", "json", "jsonl", "ini", "shell", "text"}
             if language == "json":
                 assert json.loads(content)
