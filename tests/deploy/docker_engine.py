@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 STAND_INS = Path(__file__).resolve().parent / "stand_ins"
 AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -52,7 +54,10 @@ class DockerEngine:
         """Returns when it takes commands."""
         if self.try_docker("version").returncode == 0:
             return
-        assert os.geteuid() == 0, "a Docker engine wants root"
+        assert os.geteuid() == 0, "a Docker engine of the tests' own wants root"
+        # Each would take the other's bridge and rules of the firewall.
+        others = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == "dockerd"]
+        assert not others, f"another Docker engine runs on this machine (process {others[0]}): stop it first"
         self.folder.mkdir(parents=True, exist_ok=True)
         options = [
             *("--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"),
