@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import urlsplit
 
 from markdown_it import MarkdownIt
@@ -32,7 +33,9 @@ def read_markdown(text: str) -> list[Block]:
     return [block for block in map(_trimmed, writer.blocks) if block.runs]
 
 
+@cache
 def _parser() -> MarkdownIt:
+    # Made once: that takes longer than reading an answer, and it keeps nothing from one text to the next.
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     # Addresses stay as they were written, so that a link that is shown as text is what somebody typed.
     parser.normalizeLink = lambda url: url  # type: ignore[method-assign]
