@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mail_service.answering.envelopes import CameIn, Envelopes
+from mail_service.aside import aside
 from mail_service.filing import written
 from mail_service.letters import Letter
 from mail_service.mailbox.port import Arrival, Cursor, Unread
@@ -66,7 +66,7 @@ class Intake:
     async def take(self, folder: str, arrival: Arrival) -> None:
         """Once this returns, the mail is ours to answer. Raises StorageUnavailable."""
         archive, account = self._archive, self._accounts[folder]
-        letter = await asyncio.to_thread(read, arrival.content)
+        letter = await aside(len(arrival.content), read, arrival.content)
         sender = letter.sender.address if letter.sender is not None else ""
         known = await archive.correspondence.known(anchors(letter))
         thread = thread_of(letter, known, archive.names.person(sender))

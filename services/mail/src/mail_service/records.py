@@ -22,7 +22,7 @@ from mail_service.storage.ways import Ways
 from servicekit.journal.journal import Journal, now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.logging import get_logger
-from servicekit.storage.database import Database, database_url
+from servicekit.storage.database import COMMAND_SECONDS, Database, database_url
 from servicekit.storage.migrating import MIGRATION_SECONDS, upgrade
 from servicekit.storage.sealing import Seal, seal_for
 from servicekit.storage.secret_file import kept_secret
@@ -51,7 +51,7 @@ def database_of(settings: Settings, *, command_seconds: float | None = None) -> 
     """Raises DatabaseAddressError."""
     password = settings.db_password.get_secret_value() if settings.db_password else None
     url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    return Database(url) if command_seconds is None else Database(url, command_seconds=command_seconds)
+    return Database(url, command_seconds=command_seconds or COMMAND_SECONDS, in_loop=True)
 
 
 async def migrate(settings: Settings) -> None:

@@ -73,12 +73,15 @@ class Deliverer:
         """Do what is still to be done, in order. Raises LaneLost, StorageUnavailable, Unreadable."""
         parts = await lane.parts(entry)
         outcome: Outcome = "sent"
+        # What comes after something that is done just now was never tried before.
+        new = False
         for part in parts:
             if part.state is PartState.UNKNOWN:
                 outcome = "unknown"
             if part.state not in UNFINISHED:
                 continue
-            found = await self._do(lane, entry, part, parts)
+            found = await self._do(lane, entry, part, parts, new=new)
+            new = True
             if isinstance(found, Undeliverable):
                 return await self._forgotten_all_the_same(lane, parts) or found
             if isinstance(found, Later):
@@ -87,7 +90,7 @@ class Deliverer:
         return outcome
 
     async def _do(
-        self, lane: HeldLane, entry: Entry, part: Part, parts: Sequence[Part]
+        self, lane: HeldLane, entry: Entry, part: Part, parts: Sequence[Part], *, new: bool
     ) -> Outcome | Later | Undeliverable:
         todo = self._envelopes.open_part(part.content)
         match todo:
@@ -96,7 +99,7 @@ class Deliverer:
             case Sending():
                 return await self._send(lane, entry, part, todo)
             case Copying() | Marking():
-                return await self._afterwards(lane, entry, part, todo, parts)
+                return await self._afterwards(lane, entry, part, todo, parts, new=new)
             case Forgetting():
                 await lane.renew()
                 await self._forget(todo.person)
@@ -174,11 +177,18 @@ class Deliverer:
         return "drafted"
 
     async def _afterwards(
-        self, lane: HeldLane, entry: Entry, part: Part, todo: Copying | Marking, parts: Sequence[Part]
+        self,
+        lane: HeldLane,
+        entry: Entry,
+        part: Part,
+        todo: Copying | Marking,
+        parts: Sequence[Part],
+        *,
+        new: bool,
     ) -> Outcome | Later:
         try:
             # Both may be done twice, also by somebody who has lost the lane.
-            await self._tidy(todo, parts)
+            await self._tidy(todo, parts, new=new)
         except MailboxError as error:
             age = self._clock() - entry.received_at
             if age < COPY_PATIENCE and not isinstance(error, MailboxRefused):
@@ -190,7 +200,7 @@ class Deliverer:
         await lane.sent(part, also=self._ways.noting(entry.id, step))
         return "sent"
 
-    async def _tidy(self, todo: Copying | Marking, parts: Sequence[Part]) -> None:
+    async def _tidy(self, todo: Copying | Marking, parts: Sequence[Part], *, new: bool) -> None:
         """Raises MailboxError. An account or a folder that is no longer watched is left alone."""
         if isinstance(todo, Marking):
             folder = self._mailboxes.get(todo.folder)
@@ -200,7 +210,7 @@ class Deliverer:
         mailbox = self._drafts.get(todo.account)
         sent: list[Outgoing] = [self._envelopes.open_part(part.content) for part in parts]
         if mailbox is not None and isinstance(sent[0], Sending):
-            await mailbox.keep(Box.SENT, sent[0].content)
+            await mailbox.keep(Box.SENT, sent[0].content, new=new)
 
 
 def _coded(text: str, code: int | None) -> str:

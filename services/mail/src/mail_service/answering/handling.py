@@ -21,6 +21,7 @@ from mail_service.answering.patience import Later, after
 from mail_service.answering.refetching import whole
 from mail_service.answering.replying import Reply
 from mail_service.answering.words_of_decisions import told
+from mail_service.aside import aside
 from mail_service.composing.guard import GuardFailed
 from mail_service.composing.message import CannotCompose
 from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Request, Serve
@@ -138,7 +139,7 @@ class Handler:
                 await self._notify(lane, entry, incoming)
                 return None
             incoming = await self._whole(entry, incoming)
-            letter = await asyncio.to_thread(read, incoming.raw)
+            letter = await aside(len(incoming.raw), read, incoming.raw)
             return await self._consider(lane, entry, incoming, replace(letter, size=incoming.size))
         except (CannotCompose, GuardFailed) as error:
             return await self._bury(lane, entry, str(error))
@@ -148,7 +149,7 @@ class Handler:
     async def _whole(self, entry: Entry, came: CameIn) -> CameIn:
         found = await whole(self._tools.mailboxes, came)
         if found is not came:
-            letter = await asyncio.to_thread(read, found.raw)
+            letter = await aside(len(found.raw), read, found.raw)
             await self._tools.correspondence.completed(entry.id, came.thread, written(letter))
         return found
 

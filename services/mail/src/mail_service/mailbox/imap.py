@@ -121,13 +121,19 @@ class ImapMailbox:
 
         await self._desk.do(work)
 
-    async def keep(self, box: Box, content: bytes) -> None:
+    async def keep(self, box: Box, content: bytes, *, new: bool = False) -> None:
+        message_id = None if new else _message_id(content)
+
         async def work(connection: Connection) -> None:
+            nonlocal message_id
             folder = await self._box(connection, box)
-            await connection.select(folder)
+            if message_id is not None:
+                await connection.select(folder)
+                if await connection.has(message_id):
+                    return
+            # Whatever comes of it, a second try has to look.
             message_id = _message_id(content)
-            if message_id is None or not await connection.has(message_id):
-                await connection.append(folder, _with_line_ends(content), _FLAGS[box])
+            await connection.append(folder, _with_line_ends(content), _FLAGS[box])
 
         await self._desk.do(work)
 

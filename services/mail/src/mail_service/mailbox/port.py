@@ -123,8 +123,12 @@ class Mailbox(Protocol):
         """Mark the mail at this place. One that is gone is fine, and so is a folder whose ``uid_validity``
         has changed. Raises MailboxError."""
 
-    async def keep(self, box: Box, content: bytes) -> None:
-        """Put a copy of a mail of ours into a folder, once per Message-ID. Raises MailboxError."""
+    async def keep(self, box: Box, content: bytes, *, new: bool = False) -> None:
+        """Put a copy of a mail of ours into a folder, once per Message-ID. Raises MailboxError.
+
+        Args:
+            new: nobody has tried before, so the folder need not be searched for it.
+        """
 
     async def ping(self) -> float:
         """Seconds until the server answers one who is signed in. Raises MailboxError."""

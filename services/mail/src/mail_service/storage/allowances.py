@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, text, true
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.tables import allowances
@@ -15,6 +16,25 @@ from servicekit.storage.database import Database
 WINDOW = timedelta(hours=1)
 _LOCK_NUMBER = 0x6E656F03
 """PostgreSQL's advisory lock under which allowances are given, one after the other."""
+
+
+def _hindrance(*those: ColumnElement[bool]) -> Select[Any]:
+    """The mail that has to leave the window first. Parameters: ``since``, ``before_it``, ``who``."""
+    return (
+        select(allowances.c.at)
+        .where(*those, allowances.c.at > bindparam("since"))
+        .order_by(allowances.c.at.desc())
+        .offset(bindparam("before_it"))
+        .limit(1)
+    )
+
+
+# Built once, since every mail needs them.
+_THEIRS = allowances.c.person == bindparam("who")
+_OF_ALL, _OF_PERSON = _hindrance(), _hindrance(_THEIRS)
+_OF_SHARED = _hindrance(_THEIRS, allowances.c.shared)
+_KNOWN = select(allowances.c.entry_id).where(allowances.c.entry_id == bindparam("number"))
+_ADD = insert(allowances)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +68,7 @@ class Allowances:
             wait = await self._wait(connection, person, shared=shared)
             if wait is None:
                 values = {"entry_id": entry_id, "person": person, "shared": shared, "at": self._clock()}
-                await connection.execute(insert(allowances).values(values))
+                await connection.execute(_ADD, values)
             return wait
 
     async def look(self, entry_id: int, person: str, *, shared: bool) -> datetime | None:
@@ -91,27 +111,20 @@ class Allowances:
 
     @staticmethod
     async def _is_allowed(connection: AsyncConnection, entry_id: int) -> bool:
-        known = select(allowances.c.entry_id).where(allowances.c.entry_id == entry_id)
-        return (await connection.execute(known)).first() is not None
+        return (await connection.execute(_KNOWN, {"number": entry_id})).first() is not None
 
     async def _wait(self, connection: AsyncConnection, person: str, *, shared: bool) -> datetime | None:
-        theirs = allowances.c.person == person
-        rules = [(self._limits.of_all, true()), (self._limits.of_person, theirs)]
+        rules = [(self._limits.of_all, _OF_ALL), (self._limits.of_person, _OF_PERSON)]
         if shared:
-            rules.append((self._limits.of_shared, theirs & allowances.c.shared))
-        frees = [await self._free_at(connection, limit, those) for limit, those in rules]
+            rules.append((self._limits.of_shared, _OF_SHARED))
+        frees = [await self._free_at(connection, limit, those, person) for limit, those in rules]
         return max((moment for moment in frees if moment is not None), default=None)
 
     async def _free_at(
-        self, connection: AsyncConnection, limit: int, those: ColumnElement[bool]
+        self, connection: AsyncConnection, limit: int, those: Select[Any], person: str
     ) -> datetime | None:
         """When one more of those fits; None: now."""
-        hindrance = (
-            select(allowances.c.at)
-            .where(those, allowances.c.at > self._clock() - WINDOW)
-            .order_by(allowances.c.at.desc())
-            .offset(limit - 1)
-            .limit(1)
-        )
-        moment: datetime | None = (await connection.execute(hindrance)).scalar_one_or_none()
+        values = {"since": self._clock() - WINDOW, "before_it": limit - 1}
+        values |= {} if those is _OF_ALL else {"who": person}
+        moment: datetime | None = (await connection.execute(those, values)).scalar_one_or_none()
         return None if moment is None else moment + WINDOW

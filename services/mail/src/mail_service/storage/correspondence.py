@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import RowMapping, delete, exists, insert, select, update
+from sqlalchemy import Select, bindparam, delete, exists, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.names import Names
@@ -60,6 +60,50 @@ class Before(StrEnum):
     """Nothing yet."""
 
 
+def _copies() -> Select[Any, Any]:
+    answers, entries = letters.alias("answers"), journal.entries.c
+    is_answered = exists().where(answers.c.entry_id == letters.c.entry_id, answers.c.outgoing)
+    is_pending = exists().where(entries.id == letters.c.entry_id, entries.closed_at.is_(None))
+    return (
+        select(is_answered.label("answered"), is_pending.label("pending"))
+        .select_from(letters)
+        .where(
+            letters.c.message_name == bindparam("name"),
+            letters.c.person == bindparam("who"),
+            ~letters.c.outgoing,
+            letters.c.entry_id < bindparam("number"),
+        )
+    )
+
+
+# What every mail needs is built once: building a statement anew, and finding its compiled form again, costs
+# more than executing it.
+NOTHING: Mapping[str, Any] = {}
+_NEWEST_FIRST = (letters.c.entry_id.desc(), letters.c.outgoing.desc())
+_EARLIER = letters.c.entry_id < bindparam("number")
+_THEIRS = letters.c.person == bindparam("who")
+_KNOWN = select(letters.c.message_name, letters.c.thread, letters.c.person).where(
+    letters.c.message_name.in_(bindparam("names", expanding=True))
+)
+_ADD = insert(letters)
+_OF_ENTRY = letters.c.entry_id == bindparam("number")
+_SHOW = update(letters).where(_OF_ENTRY, ~letters.c.outgoing).values(shown=True).returning(letters)
+_TAKE_BACK = delete(letters).where(_OF_ENTRY, letters.c.outgoing)
+_BEFORE = (
+    select(letters)
+    .where(letters.c.thread == bindparam("of_thread"), _THEIRS, letters.c.shown, _EARLIER)
+    .order_by(*_NEWEST_FIRST)
+    .limit(bindparam("most"))
+)
+_LATELY = (
+    select(letters)
+    .where(_THEIRS, letters.c.at >= bindparam("since"), _EARLIER)
+    .order_by(*_NEWEST_FIRST)
+    .limit(bindparam("most"))
+)
+_COPIES = _copies()
+
+
 class Correspondence:
     """Raises ``StorageUnavailable`` while the database is away, and ``Unreadable`` where SECRET_KEY is not
     the one with which a letter was sealed."""
@@ -73,17 +117,16 @@ class Correspondence:
     async def known(self, message_ids: Collection[str]) -> Mapping[str, Whose]:
         """What is known of some Message-IDs."""
         by_name = {self._names.message(one): one for one in message_ids}
-        statement = select(letters.c.message_name, letters.c.thread, letters.c.person).where(
-            letters.c.message_name.in_(by_name)
-        )
         found: dict[str, Whose] = {}
-        async with self._database.reading() as connection:
-            for name, thread, person in await connection.execute(statement):
-                before = found.get(by_name[name])
-                # Of copies in several threads, the first counts.
-                if before is None or before.thread == thread:
-                    persons = before.persons if before is not None else frozenset()
-                    found[by_name[name]] = Whose(thread, persons | {person})
+        if not by_name:
+            return found
+        for row in await self._database.rows(_KNOWN, {"names": list(by_name)}):
+            message_id, thread = by_name[row["message_name"]], row["thread"]
+            before = found.get(message_id)
+            # Of copies in several threads, the first counts.
+            if before is None or before.thread == thread:
+                persons = before.persons if before is not None else frozenset()
+                found[message_id] = Whose(thread, persons | {row["person"]})
         return found
 
     async def came_in(
@@ -91,7 +134,7 @@ class Correspondence:
     ) -> None:
         """Keep a letter, in the transaction that stores its entry."""
         row = self._row(entry_id, thread, written, person=self._names.person(written.address))
-        await connection.execute(insert(letters).values(row | {"outgoing": False, "shown": False}))
+        await connection.execute(_ADD, row | {"outgoing": False, "shown": False})
 
     async def completed(self, entry_id: int, thread: str, written: Written) -> None:
         """Keep a letter in the place of its head, which is all that was to be had of it when it came in."""
@@ -103,15 +146,13 @@ class Correspondence:
     async def answered(self, connection: AsyncConnection, entry_id: int, written: Written) -> None:
         """Keep the answer to a letter, and show both to the model from now on. Doing it again changes nothing
         but the answer."""
-        here = (letters.c.entry_id == entry_id) & ~letters.c.outgoing
-        shown = update(letters).where(here).values(shown=True).returning(letters)
-        asked = (await connection.execute(shown)).mappings().one_or_none()
+        asked = (await connection.execute(_SHOW, {"number": entry_id})).mappings().one_or_none()
         if asked is None:
             # Somebody wanted it forgotten meanwhile.
             return
-        await connection.execute(delete(letters).where(letters.c.entry_id == entry_id, letters.c.outgoing))
+        await connection.execute(_TAKE_BACK, {"number": entry_id})
         row = self._row(entry_id, asked["thread"], written, person=asked["person"])
-        await connection.execute(insert(letters).values(row | {"outgoing": True, "shown": True}))
+        await connection.execute(_ADD, row | {"outgoing": True, "shown": True})
 
     async def apologised(self, connection: AsyncConnection, entry_id: int, written: Written) -> None:
         """Keep what a sender was told in the place of an answer; the model is not shown it."""
@@ -124,43 +165,22 @@ class Correspondence:
 
     async def before(self, entry_id: int, thread: str, person: str, limit: int) -> list[Filed]:
         """What was written in a thread with somebody before an entry and is shown, oldest first."""
-        statement = (
-            select(letters)
-            .where(
-                letters.c.thread == thread,
-                letters.c.person == person,
-                letters.c.shown,
-                letters.c.entry_id < entry_id,
-            )
-            .order_by(letters.c.entry_id.desc(), letters.c.outgoing.desc())
-            .limit(limit)
-        )
-        return list(reversed(await self._filed(statement)))
+        values = {"of_thread": thread, "who": person, "number": entry_id, "most": limit}
+        return list(reversed(await self._filed(_BEFORE, values)))
 
     async def lately(self, person: str, since: datetime, before: int, limit: int) -> list[Filed]:
         """What somebody wrote and was answered lately, in all threads, before an entry; the newest first."""
-        statement = (
-            select(letters)
-            .where(letters.c.person == person, letters.c.at >= since, letters.c.entry_id < before)
-            .order_by(letters.c.entry_id.desc(), letters.c.outgoing.desc())
-            .limit(limit)
-        )
-        return await self._filed(statement)
+        values = {"who": person, "since": since, "number": before, "most": limit}
+        return await self._filed(_LATELY, values)
 
     async def came_before(self, entry_id: int, message_id: str, person: str) -> Before | None:
         """What became of somebody's letter that came in before under the same Message-ID: to another of our
         addresses. None: there is none, or none that is answered: a forger's copy may have come first."""
-        answers, entries = letters.alias("answers"), journal.entries.c
-        is_answered = exists().where(answers.c.entry_id == letters.c.entry_id, answers.c.outgoing)
-        is_pending = exists().where(entries.id == letters.c.entry_id, entries.closed_at.is_(None))
-        same = letters.c.message_name == self._names.message(message_id)
-        earlier = same & (letters.c.person == person) & ~letters.c.outgoing & (letters.c.entry_id < entry_id)
-        statement = select(is_answered, is_pending).select_from(letters).where(earlier)
-        async with self._database.reading() as connection:
-            copies = (await connection.execute(statement)).all()
-        if any(answered for answered, _ in copies):
+        values = {"name": self._names.message(message_id), "who": person, "number": entry_id}
+        copies = await self._database.rows(_COPIES, values)
+        if any(copy["answered"] for copy in copies):
             return Before.ANSWERED
-        return Before.PENDING if any(pending for _, pending in copies) else None
+        return Before.PENDING if any(copy["pending"] for copy in copies) else None
 
     async def of_entry(self, entry_id: int) -> list[Filed]:
         """A letter, and the answer to it, if there is one."""
@@ -194,9 +214,7 @@ class Correspondence:
         async with self._database.writing() as connection:
             return (await connection.execute(delete(letters).where(old))).rowcount
 
-    async def _filed(self, statement: Any) -> list[Filed]:
-        async with self._database.reading() as connection:
-            rows: Sequence[RowMapping] = (await connection.execute(statement)).mappings().all()
+    async def _filed(self, statement: Select[Any], values: Mapping[str, Any] = NOTHING) -> list[Filed]:
         return [
             Filed(
                 row["entry_id"],
@@ -205,7 +223,7 @@ class Correspondence:
                 row["at"],
                 msgspec.msgpack.decode(self._seal.open(row["content"], row["thread"]), type=Written),
             )
-            for row in rows
+            for row in await self._database.rows(statement, values)
         ]
 
     def _row(self, entry_id: int, thread: str, written: Written, *, person: str) -> dict[str, Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.mailbox.port import Cursor
 from mail_service.storage.tables import cursors
 from servicekit.storage.database import Database
+
+# Built once, since every mail needs them.
+_HERE = select(cursors).where(cursors.c.folder == bindparam("of_folder"))
+_ADD = insert(cursors)
+_MOVE = update(cursors).where(cursors.c.folder == bindparam("of_folder"))
 
 
 class Cursors:
@@ -18,18 +23,15 @@ class Cursors:
 
     async def get(self, folder: str) -> Cursor | None:
         """None: it never was read."""
-        statement = select(cursors).where(cursors.c.folder == folder)
-        async with self._database.reading() as connection:
-            row = (await connection.execute(statement)).mappings().one_or_none()
+        row = await self._database.first(_HERE, {"of_folder": folder})
         return None if row is None else Cursor(row["uid_validity"], row["uid"])
 
     async def advance(self, connection: AsyncConnection, folder: str, cursor: Cursor) -> None:
         """Move on, in the transaction that stores what was read. Within one UIDVALIDITY it never goes back:
         who watched before, and has not noticed yet that it is another's turn, can do no harm."""
-        here = cursors.c.folder == folder
-        row = (await connection.execute(select(cursors).where(here))).mappings().one_or_none()
+        row = (await connection.execute(_HERE, {"of_folder": folder})).mappings().one_or_none()
         values = {"uid_validity": cursor.uid_validity, "uid": cursor.uid}
         if row is None:
-            await connection.execute(insert(cursors).values(values | {"folder": folder}))
+            await connection.execute(_ADD, values | {"folder": folder})
         elif row["uid_validity"] != cursor.uid_validity or row["uid"] < cursor.uid:
-            await connection.execute(update(cursors).where(here).values(values))
+            await connection.execute(_MOVE, values | {"of_folder": folder})

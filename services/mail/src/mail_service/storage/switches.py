@@ -11,6 +11,7 @@ from mail_service.storage.tables import switches
 from servicekit.storage.database import Database
 
 PAUSED = "paused"
+_SINCE = select(switches.c.since).where(switches.c.name == PAUSED)
 
 
 class Switches:
@@ -22,10 +23,8 @@ class Switches:
 
     async def paused_since(self) -> datetime | None:
         """None: mails are being answered."""
-        statement = select(switches.c.since).where(switches.c.name == PAUSED)
-        async with self._database.reading() as connection:
-            since: datetime | None = (await connection.execute(statement)).scalar_one_or_none()
-            return since
+        row = await self._database.first(_SINCE, {})
+        return row["since"] if row is not None else None
 
     async def pause(self) -> None:
         """Answer nothing from now on; mails still come in and wait."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import RowMapping, func, insert, select
+from sqlalchemy import RowMapping, bindparam, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service import lanes
@@ -19,6 +19,11 @@ from servicekit.storage.database import Database
 Rules = Sequence[tuple[str, str]]
 """Rules that were tried, each with its outcome."""
 MAX_REASON = 200
+
+# Built once: building one anew, and finding its compiled form again, costs more than executing it.
+_ADD = insert(steps)
+_EXISTS = select(journal.entries.c.id).where(journal.entries.c.id == bindparam("number"))
+_OF = select(steps).where(steps.c.entry_id == bindparam("number")).order_by(steps.c.id)
 
 
 class Step(StrEnum):
@@ -81,8 +86,7 @@ class Ways:
     async def add(self, entry_id: int, step: Step, reason: str = "", rules: Rules = ()) -> None:
         """Write down a step. Nothing happens if the entry was forgotten meanwhile."""
         async with self._database.writing() as connection:
-            exists = select(journal.entries.c.id).where(journal.entries.c.id == entry_id)
-            if (await connection.execute(exists)).first() is not None:
+            if (await connection.execute(_EXISTS, {"number": entry_id})).first() is not None:
                 await self.add_within(connection, entry_id, step, reason, rules)
 
     async def add_within(
@@ -96,7 +100,7 @@ class Ways:
             "reason": reason[:MAX_REASON],
             "rules": [list(rule) for rule in rules],
         }
-        await connection.execute(insert(steps).values(values))
+        await connection.execute(_ADD, values)
         self.observe(step, reason)
 
     def noting(self, entry_id: int, step: Step, reason: str = "", rules: Rules = ()) -> Also:
@@ -114,9 +118,7 @@ class Ways:
 
     async def of(self, entry_id: int) -> list[Passed]:
         """All steps of a mail, in order."""
-        statement = select(steps).where(steps.c.entry_id == entry_id).order_by(steps.c.id)
-        async with self._database.reading() as connection:
-            return [_passed(row) for row in (await connection.execute(statement)).mappings()]
+        return [_passed(row) for row in await self._database.rows(_OF, {"number": entry_id})]
 
     async def counts(self, since: datetime) -> dict[tuple[str, str], int]:
         """How often each step was made for each reason."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mail_service.aside import aside
 from mail_service.letters import Letter, Verdict
 from mail_service.verifying.alignment import Policy, is_aligned, policy, policy_names
 from mail_service.verifying.resolver import DnsAway, Resolver
@@ -36,7 +37,7 @@ class Verifier:
 
     async def verify(self, raw: bytes, letter: Letter) -> Proof:
         """Who sent it, as far as can be said; name servers that are away are part of the answer."""
-        found = await asyncio.to_thread(findings_in, letter, self._authserv_id)
+        found = await aside(len(raw), findings_in, letter, self._authserv_id)
         if letter.sender is None or found.verdict is Verdict.FAILED:
             return Proof(found.verdict)
         if found.verdict is Verdict.ALIGNED and is_ambiguous(letter):
@@ -51,7 +52,7 @@ class Verifier:
         return own
 
     async def _by_signatures(self, raw: bytes, letter: Letter, domain: str) -> Proof:
-        policies_at, signatures = await asyncio.to_thread(_what_to_ask, letter, domain)
+        policies_at, signatures = await aside(len(raw), _what_to_ask, letter, domain)
         names = [*policies_at, *(each.key_name for each in signatures)]
         records = await asyncio.gather(*map(self._ask, names))
         away = None in records
