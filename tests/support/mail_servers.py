@@ -347,6 +347,8 @@ minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 lmtp_destination_recipient_limit = 1
 in_flow_delay = 0
+# In the order of time.
+enable_long_queue_ids = yes
 """
 
     def _services(self) -> str:

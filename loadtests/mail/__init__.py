@@ -1,0 +1,1 @@
+"""make load-mail: many mails at once, and a mailbox that is full at the start."""
