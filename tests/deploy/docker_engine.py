@@ -32,6 +32,7 @@ MONITORING = {
     "blackbox-exporter": "prom/blackbox-exporter:v0.25.0",
     "grafana": "grafana/grafana:11.5.2",
 }
+SCANNERS = {"rspamd": "rspamd/rspamd:3.11", "clamav": "clamav/clamav:1.4"}
 START_SECONDS = 60.0
 
 
@@ -134,11 +135,12 @@ class DockerEngine:
         for name, tag in SERVERS.items():
             self._build(name, tag)
 
-    def make_monitoring(self) -> None:
-        """The same for the profile `monitoring`."""
-        self._build("monitoring", "neo-test-monitoring")
-        for name, tag in MONITORING.items():
-            self._build(name, tag)
+    def make_the_rest(self) -> None:
+        """The same for the profiles `monitoring` and `scanning`."""
+        for common, images in {"monitoring": MONITORING, "scanners": SCANNERS}.items():
+            self._build(common, f"neo-test-{common}")
+            for name, tag in images.items():
+                self._build(name, tag)
 
     def _build(self, name: str, tag: str) -> None:
         context = self.folder / "stand_ins"

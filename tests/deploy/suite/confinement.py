@@ -12,8 +12,8 @@ from tests.deploy.suite.installation import PROJECT, Installation
 IMAGES = ("neo-ai-core", "neo-telegram", "neo-mail", "neo-backup")
 RUN_AS = {"postgres": "0:0"}
 """PostgreSQL's image begins as root and becomes a user of its own; all others are ours from the start."""
-OFFICIAL_USERS = {"mailserver"}
-"""Made to run as root, with a file system that it writes: docker-mailserver."""
+OFFICIAL_USERS = {"mailserver", "rspamd", "clamav"}
+"""Their images become users of their own, and write where they like."""
 PUBLISHED = {"nginx", "mailserver", "grafana"}
 BESIDES = (".env", ".git", "docker-compose.yml", "conftest.py", "pip.conf")
 COMPILERS = "gcc g++ cc c++ clang make cmake ld pip pip3"

@@ -16,8 +16,8 @@ from tests.deploy.suite.program import Program
 from tests.deploy.suite.telephone import Telephone
 
 CHANNELS = ("telegram", "mail", "mailserver")
-EVERYTHING = (*CHANNELS, "monitoring")
-NEED_EVERYTHING = {"monitoring.py", "kills.py"}
+EVERYTHING = (*CHANNELS, "monitoring", "scanning")
+NEED_EVERYTHING = {"monitoring.py", "scanning.py", "kills.py", "keeping.py"}
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +43,14 @@ def installed(
     """Images, settings and certificates, before `make up`."""
     installation = Installation(engine, tmp_path_factory.mktemp("site"))
     clone(installation.folder)
-    installation.configure(settings(profiles) | telephone.SETTINGS | post_office.SETTINGS)
+    scanners = post_office.SCANNERS if "scanning" in profiles else {}
+    installation.configure(settings(profiles) | telephone.SETTINGS | post_office.SETTINGS | scanners)
     write_accounts(installation.folder)
     engine.make_python_image()
     with ThreadPoolExecutor() as pool:
         others = [pool.submit(engine.make_servers)]
-        if "monitoring" in profiles:
-            others.append(pool.submit(engine.make_monitoring))
+        if profiles == EVERYTHING:
+            others.append(pool.submit(engine.make_the_rest))
         installation.script("deploy/compose.sh", "build", "--quiet", "ai-core", "telegram", "mail")
         for other in others:
             other.result()

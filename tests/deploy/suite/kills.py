@@ -21,7 +21,7 @@ from tests.deploy.suite.traffic import Traffic, moment
 SERVED = ("nginx", "ai-core", "telegram", "mail", "redis", "postgres", "mailserver")
 BESIDES = (
     *("backup", "prometheus", "alertmanager", "grafana", "node-exporter"),
-    *("redis-exporter", "postgres-exporter", "blackbox-exporter"),
+    *("redis-exporter", "postgres-exporter", "blackbox-exporter", "rspamd", "clamav"),
 )
 BEFORE, AWAY = 3.0, 4.0
 """Seconds of traffic before something dies, and while it is dead."""

@@ -31,6 +31,8 @@ SETTINGS = {
     "MAILSERVER_ADDRESS": f"{GATEWAY}:",
 }
 
+SCANNERS = {"RSPAMD_URL": "http://rspamd:11333", "CLAMD_ADDRESS": "clamav"}
+
 
 def person(number: int) -> str:
     """Somebody's address."""
@@ -53,7 +55,7 @@ class PostOffice:
         # Reached by its address: its name is known to the containers only.
         self._context.check_hostname = False
 
-    def send(self, number: int, text: str) -> None:
+    def send(self, number: int, text: str, attachment: bytes = b"") -> None:
         """Somebody writes. What the server has not taken is handed over again, as every server does."""
         mail = EmailMessage()
         mail["From"] = f"Anne Martin <{person(number)}>"
@@ -64,6 +66,8 @@ class PostOffice:
         # As the mail server writes it on top, which the stand-in does not.
         mail["Authentication-Results"] = f"mail.neo.test; spf=pass smtp.mailfrom={person(number)}"
         mail.set_content(text)
+        if attachment:
+            mail.add_attachment(attachment, "application", "octet-stream", filename="file.bin")
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

@@ -16,8 +16,10 @@ from tests.deploy.suite.telephone import Telephone
 
 PROGRAMS = 3
 SECONDS_BETWEEN_MESSAGES, SECONDS_BETWEEN_MAILS = 0.5, 1.5
-_NUMBERS = itertools.count(100)
-"""Of people: nobody writes twice, so that everybody is owed one answer."""
+FIRST = 100
+"""Below, people are of tests of their own."""
+_QUESTIONS, _TALKERS, _WRITERS = (itertools.count(FIRST) for _ in range(3))
+"""Nobody writes twice, so that everybody is owed one answer."""
 
 
 @dataclass(slots=True)
@@ -46,18 +48,18 @@ class Traffic:
             lock = threading.Lock()
 
             def ask() -> None:
-                number = next(_NUMBERS)
+                number = next(_QUESTIONS)
                 assert self._program.ask(f"Question {number} : quelle est la durée du travail ?")
                 with lock:
                     written.chats += 1
 
             def message() -> None:
-                number = next(_NUMBERS)
+                number = next(_TALKERS)
                 self._people.say(number, f"Bonjour, question {number} ?")
                 written.messages.append(number)
 
             def mail() -> None:
-                number = next(_NUMBERS)
+                number = next(_WRITERS)
                 self._post.send(
                     number, f"Bonjour, voici ma question {number}. Quelle est la durée du travail ?"
                 )
