@@ -18,6 +18,7 @@ from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
 from servicekit.storage.secret_file import SecretFileError
 from telegram_service import app
+from telegram_service.answering.prompts import PromptError
 from telegram_service.cli import database, dead_letters, rotation, users
 from telegram_service.cli.office import Office, open_office
 from telegram_service.cli.terminal import ENV_FILE, FINE, complain
@@ -93,7 +94,7 @@ async def _in_office(options: argparse.Namespace, settings: Settings, office: Of
 def _finish(work: Coroutine[Any, Any, int]) -> int:
     try:
         return uvloop.run(work)
-    except (DatabaseAddressError, ListenError, SecretFileError, InvalidToken) as error:
+    except (DatabaseAddressError, ListenError, SecretFileError, PromptError, InvalidToken) as error:
         return complain(sentence(error))
     except (StorageUnavailable, StoreUnavailable, TelegramError) as error:
         return complain(sentence(error), status=AWAY)

@@ -40,7 +40,7 @@ class Settings(ServiceSettings):
 
     prefix: ClassVar[str] = "TELEGRAM"
     own: ClassVar[frozenset[str]] = frozenset(
-        {"database_url", "db_user", "db_password", "workers", "drain_timeout"}
+        {"database_url", "db_user", "db_password", "workers", "drain_timeout", "prompts_path"}
     )
 
     telegram_bot_token: SecretStr
@@ -86,6 +86,8 @@ class Settings(ServiceSettings):
     """Of all together. 0: no limit."""
     max_tokens_per_day: Annotated[int, Field(ge=0, le=10**12)] = 1_000_000
     """Read and written by the AI core for one person, by the days of UTC. 0: no limit."""
+    prompts_path: Path | None = None
+    """A folder with the system prompts fr.txt and en.txt; None: those of the service."""
     max_conversation_length: Annotated[int, Field(ge=1, le=1_000)] = 50
     """Turns that the model reads again."""
     max_conversation_characters: Annotated[int, Field(ge=100, le=1_000_000)] = 12_000

@@ -21,11 +21,11 @@ from servicekit.storage.sealing import Seal, seal_for
 from servicekit.storage.secret_file import kept_secret
 from telegram_service.allowance import Allowance, Rules
 from telegram_service.answering.asking import Persona, Thresholds
+from telegram_service.answering.prompts import load_prompts
 from telegram_service.answering.tools import Policy
 from telegram_service.config import Settings
 from telegram_service.dialogue.decide import House
 from telegram_service.hot_keys import HotKeys
-from telegram_service.personas import SYSTEM_PROMPTS
 from telegram_service.storage.migrations import SCHEMA
 
 CONNECTIONS = 64
@@ -118,11 +118,11 @@ def allowance_of(settings: Settings, limits: Limits, seal: Seal) -> Allowance:
 
 
 def policy_of(settings: Settings) -> Policy:
-    """Who may use the bot, and how it answers."""
+    """Who may use the bot, and how it answers. Raises PromptError."""
     return Policy(
         house=House(settings.retention_days),
         persona=Persona(
-            SYSTEM_PROMPTS,
+            load_prompts(settings.prompts_path),
             settings.max_conversation_length,
             settings.max_conversation_characters,
             settings.default_model,

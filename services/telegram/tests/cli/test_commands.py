@@ -199,3 +199,12 @@ def test_what_is_wrong_with_the_settings_is_said_in_a_sentence(
     status, _, err = typed(capsys, "users list")
     assert status == expected
     assert name.removeprefix("TELEGRAM_") in err
+
+
+def test_there_is_no_webhook_without_its_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WEBHOOK_URL", "https://bot.example.org")
+    status, _, err = typed(capsys, "run")
+    assert status == 2
+    assert "WEBHOOK_SECRET" in err

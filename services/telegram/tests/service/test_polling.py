@@ -1,19 +1,22 @@
 """Where Telegram cannot reach the service, it asks for updates; and keeps asking, whoever else does, and
-whatever becomes of its token. Who may write, what is kept how long, and how topics are told apart."""
+whatever becomes of its token. Who may write, what the model is asked, what is kept how long, and how topics
+are told apart."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
-from tests.emulators.telegram.world import Chat, Person
+from tests.emulators.telegram.world import Chat, Person, Shown
 
-from scripted_core import ScriptedCore, scripted_core
+from scripted_core import Answers, ScriptedCore, scripted_core
 from servicekit.journal.journal import now_in_utc
 from servicekit.storage.database import Database, database_url
 from telegram_house import Guest, House, open_house
@@ -38,7 +41,11 @@ async def core() -> AsyncIterator[ScriptedCore]:
 
 @module_fixture
 async def house(core: ScriptedCore, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    prompts = tmp_path_factory.mktemp("prompts")
+    (prompts / "fr.txt").write_text("Tu es Léa.\n")
+    (prompts / "en.txt").write_text("You are Léa.\n")
     settings = {
+        "PROMPTS_PATH": f"{prompts}",
         "WEBHOOK_URL": "",
         "WEBHOOK_SECRET": "",
         "SECRET_KEY": "",
@@ -104,24 +111,77 @@ async def test_topics_of_a_forum_are_conversations_of_their_own(house: House, co
     world = house.telegram.world
     guest = house.telegram.world.people[ALLOWED[0]]
 
-    async def says(words: str, thread: int) -> None:
+    async def says(words: str, thread: int, **fields: Any) -> Shown:
         before = len(world.from_bot(FORUM.id))
-        world.say(guest, FORUM.id, text=f"@neo_test_bot {words}", message_thread_id=thread)
+        # Whoever replies to the bot need not name it.
+        text = words if fields else f"@neo_test_bot {words}"
+        world.say(guest, FORUM.id, text=text, message_thread_id=thread, **fields)
         house.telegram.delivery.announce()
         await house.until(lambda: len(world.from_bot(FORUM.id)) > before)
         answer = world.from_bot(FORUM.id)[-1]
         assert answer.versions[-1] == words
         assert answer.fields.get("message_thread_id") == thread
+        return answer
 
     def read(words: str) -> str:
         (asked,) = [asked for asked in core.asked if asked.question == words]
         return " ".join(message["content"] for message in asked.body["messages"][1:])
 
-    await says("le sept", 7)
+    world.say(guest, FORUM.id, text="entre nous", message_thread_id=7)
+    seven = await says("le sept", 7)
     await says("le huit", 8)
-    await says("encore le sept", 7)
+    await says("encore le sept", 7, reply_to_message=world.view(seven))
+    assert core.times("entre nous") == []
     assert read("le huit") == "le huit"
     assert read("encore le sept") == "le sept le sept encore le sept"
+
+
+async def test_the_two_halves_of_a_long_text_are_one_question(house: House, core: ScriptedCore) -> None:
+    guest, (first, second) = house.guest(), ("a " * 2_048, "et la fin ?")
+    core.on(first + second, Answers("Tout lu."))
+    guest.say(first)
+    guest.say(second)
+    assert await guest.hears() == ["Tout lu."]
+    guest.say("merci")
+    assert await guest.hears() == ["merci"]
+
+
+async def test_what_was_written_before_a_stop_stays_and_is_remembered(
+    house: House, core: ScriptedCore
+) -> None:
+    guest = house.guest()
+    core.on("raconte", Answers("Il était une fois " * 50, pieces=200, pause=0.1))
+    guest.say("raconte")
+    await house.until(guest.shown)
+    guest.say("/stop")
+    story, stopped = await guest.hears(2)
+    assert stopped == phrase(Phrase.CUT_SHORT, Language.FRENCH)
+    assert story.startswith("Il était une fois")
+    guest.say("et après ?")
+    await guest.hears()
+    assert core.asked[-1].body["messages"][-2] == {"role": "assistant", "content": story}
+
+
+async def test_what_somebody_chooses_is_what_the_model_is_asked_for(house: House, core: ScriptedCore) -> None:
+    guest = house.guest()
+    guest.say("réponds")
+    await guest.hears()
+    guest.say("/settings")
+    await house.until(guest.shown)
+    (settings,) = house.telegram.world.from_bot(guest.person.id)
+    for seen, choice in enumerate(("length:short", "creativity:precise", "language:en"), 1):
+        guest.press(choice)
+        await house.until(partial(_is_changed, settings, seen))
+    guest.say("réponds autrement")
+    await guest.hears(2)
+    before, after = (asked.body for asked in core.asked[-2:])
+    assert after["max_tokens"] < before["max_tokens"]
+    assert after["temperature"] < before["temperature"]
+    assert [body["messages"][0]["content"] for body in (before, after)] == ["Tu es Léa.", "You are Léa."]
+
+
+def _is_changed(shown: Shown, versions: int) -> bool:
+    return len(shown.versions) > versions
 
 
 async def test_what_is_older_than_the_retention_goes_at_the_next_start(house: House) -> None:
