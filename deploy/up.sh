@@ -20,6 +20,9 @@ fi
 mkdir -p config deploy/switches deploy/backups deploy/acme deploy/state/prometheus deploy/state/grafana \
     deploy/state/metrics deploy/state/acme deploy/wheels deploy/prometheus/targets deploy/secrets/alertmanager
 
+# Without a list of models of one's own, the demo model is served.
+[ -e config/models.json ] || cp config/models.demo.json config/models.json
+
 if ! stands_alone; then
     for profile in telegram mail; do
         if ! has_profile "$profile"; then echo "$profile is off: COMPOSE_PROFILES=$profile in .env switches it on"; fi

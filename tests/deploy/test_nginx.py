@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
 import subprocess
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,25 +22,40 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from nginx_server import NginxServer
+from nginx_server import NginxServer, client_of, in_front_of
 from servers import HOST
 
 NOWHERE = "127.0.0.1:9"
+PATIENCE = 20.0
+OPENAPI = Path(__file__).resolve().parent.parent.parent / "services" / "ai-core" / "openapi.json"
+OPERATORS = ("/api/v1/admin/", "/api/v1/metrics", "/api/v1/health", "/api/v1/models/load")
+OPERATORS_TOO = ("/api/v1/models/unload", "/api/v1/models/pull")
 
 
 class Upstream:
-    """Stands for all three services: tells what it was told."""
+    """Stands for all three services, in a thread of its own: tells what it was told."""
 
     def __init__(self) -> None:
-        self.released = asyncio.Event()
-        self.application = Starlette(
+        self.released = threading.Event()
+        application = Starlette(
             routes=[
                 WebSocketRoute("/ws/chat", self.chat),
                 Route("/v1/stream", self.stream),
                 Route("/v1/busy", self.busy),
-                Route("/{path:path}", self.tell, methods=["GET", "POST"]),
+                Route("/{path:path}", self.tell, methods=["GET", "POST", "DELETE"]),
             ]
         )
+        self._listener = socket.create_server((HOST, 0))
+        self.address = f"{HOST}:{self._listener.getsockname()[1]}"
+        self._server = uvicorn.Server(uvicorn.Config(application, log_level="critical", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._listener]})
+        self._thread.start()
+
+    def close(self) -> None:
+        self.released.set()
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
 
     async def tell(self, request: Request) -> Response:
         size = len(await request.body())
@@ -50,7 +67,7 @@ class Upstream:
     async def stream(self, request: Request) -> Response:
         async def events() -> AsyncIterator[bytes]:
             yield b"data: first\n\n"
-            await self.released.wait()
+            await asyncio.to_thread(self.released.wait)
             yield b"data: last\n\n"
 
         return StreamingResponse(events(), media_type="text/event-stream")
@@ -61,28 +78,15 @@ class Upstream:
         await socket.close()
 
 
-@pytest.fixture
-async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
-    upstream = Upstream()
-    server = uvicorn.Server(uvicorn.Config(upstream.application, log_level="critical", lifespan="off"))
-    with socket.create_server((HOST, 0)) as listener:
-        serving = asyncio.create_task(server.serve([listener]))
-        yield upstream, f"{HOST}:{listener.getsockname()[1]}"
-        server.should_exit = True
-        await serving
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    with closing(Upstream()) as upstream:
+        yield upstream
 
 
-@contextmanager
-def in_front_of(address: str, **changed: str) -> Iterator[NginxServer]:
-    names = ("AI_CORE_UPSTREAM", "TELEGRAM_UPSTREAM", "MAIL_UPSTREAM")
-    with closing(NginxServer(dict.fromkeys(names, address), **changed)) as server:
-        server.start()
-        yield server
-
-
-@pytest.fixture
-def nginx(upstream: tuple[Upstream, str]) -> Iterator[NginxServer]:
-    with in_front_of(upstream[1]) as server:
+@pytest.fixture(scope="module")
+def nginx(upstream: Upstream) -> Iterator[NginxServer]:
+    with in_front_of(upstream.address) as server:
         yield server
 
 
@@ -90,27 +94,6 @@ def nginx(upstream: tuple[Upstream, str]) -> Iterator[NginxServer]:
 async def client(nginx: NginxServer) -> AsyncIterator[httpx.AsyncClient]:
     async with client_of(nginx) as client:
         yield client
-
-
-def client_of(nginx: NginxServer) -> httpx.AsyncClient:
-    return httpx.AsyncClient(verify=nginx.tls(), transport=_Domains(nginx), trust_env=False)
-
-
-class _Domains(httpx.AsyncHTTPTransport):
-    """Takes every domain to the nginx under test, with the name in TLS and in Host."""
-
-    def __init__(self, nginx: NginxServer) -> None:
-        super().__init__(verify=nginx.tls(), trust_env=False)
-        self._nginx = nginx
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        domain, port = request.url.host, self._nginx.https_port
-        if request.url.scheme == "http":
-            port = self._nginx.port
-        request.headers["host"] = domain
-        request.extensions["sni_hostname"] = domain
-        request.url = request.url.copy_with(host=HOST, port=port)
-        return await super().handle_async_request(request)
 
 
 async def test_a_service_is_told_the_real_address_whatever_a_client_claims(client: httpx.AsyncClient) -> None:
@@ -122,14 +105,45 @@ async def test_a_service_is_told_the_real_address_whatever_a_client_claims(clien
     assert told["host"] == "ai.test"
 
 
-async def test_a_cdn_is_believed_from_its_own_networks_alone(upstream: tuple[Upstream, str]) -> None:
+async def test_a_cdn_is_believed_from_its_own_networks_alone(upstream: Upstream) -> None:
     for ranges, expected in (("127.0.0.0/8 2400:cb00::/32", "6.6.6.6"), ("10.0.0.0/8", "127.0.0.1")):
         settings = {"CDN_TRUSTED_RANGES": ranges, "CDN_ADDRESS_HEADER": "CF-Connecting-IP"}
-        with in_front_of(upstream[1], **settings) as nginx:
+        with in_front_of(upstream.address, **settings) as nginx:
             async with client_of(nginx) as client:
                 headers = {"cf-connecting-ip": "6.6.6.6"}
                 answer = await client.get("https://ai.test/v1/models", headers=headers)
         assert answer.json()["headers"]["x-forwarded-for"] == expected
+
+
+async def test_behind_a_cdn_the_nearest_stranger_counts_and_not_what_is_claimed_before(
+    upstream: Upstream,
+) -> None:
+    with in_front_of(upstream.address, CDN_TRUSTED_RANGES="127.0.0.0/8,9.9.9.0/24") as nginx:
+        async with client_of(nginx) as client:
+            headers = {"x-forwarded-for": "1.1.1.1, 6.6.6.6, 9.9.9.9"}
+            answer = await client.get("https://ai.test/v1/models", headers=headers)
+    assert answer.json()["headers"]["x-forwarded-for"] == "6.6.6.6"
+
+
+async def test_each_message_from_telegram_reaches_the_telegram_service(upstream: Upstream) -> None:
+    with in_front_of(NOWHERE, TELEGRAM_UPSTREAM=upstream.address) as nginx:
+        async with client_of(nginx) as client:
+            for domain in ("ai.test", "telegram.test"):
+                answer = await client.post(f"https://{domain}/api/v1/webhooks/telegram", json={})
+                assert answer.json()["path"] == "/api/v1/webhooks/telegram"
+            assert (await client.post("https://ai.test/api/v1/chat", json={})).status_code == 503
+
+
+async def test_a_server_for_one_service_opens_the_door_for_that_alone(upstream: Upstream) -> None:
+    with in_front_of(upstream.address, NGINX_SITES="telegram") as nginx:
+        async with client_of(nginx) as client:
+            assert (await client.get("https://telegram.test/livez")).status_code == 200
+            # Its connection is open, and the same client asks through it for another name.
+            assert (await client.get("https://ai.test/livez")).status_code == 421
+        for domain in ("ai.test", "mail.test"):
+            async with client_of(nginx) as client:
+                with pytest.raises(httpx.ConnectError):
+                    await client.get(f"https://{domain}/livez")
 
 
 @pytest.mark.parametrize("ranges", ["10.0.0.0/8; } evil", "all", "10.0.0.0/8\n$x"])
@@ -194,13 +208,24 @@ async def test_what_is_public_arrives(client: httpx.AsyncClient, address: str) -
     assert answer.headers["x-frame-options"] == "DENY"
 
 
-async def test_tokens_pass_as_they_are_written(
-    client: httpx.AsyncClient, upstream: tuple[Upstream, str]
-) -> None:
+async def test_of_the_ai_core_all_is_public_but_what_operators_do(client: httpx.AsyncClient) -> None:
+    routes = json.loads(OPENAPI.read_text())["paths"]
+    for path, methods in routes.items():
+        for method in methods:
+            answer = await client.request(
+                method.upper(), f"https://ai.test{path.replace('{', '').replace('}', '')}"
+            )
+            changes_models = path.startswith("/api/v1/models/") and method != "get"
+            hidden = path.startswith((*OPERATORS, *OPERATORS_TOO)) or changes_models
+            assert answer.status_code == (404 if hidden else 200), (method, path)
+
+
+async def test_tokens_pass_as_they_are_written(client: httpx.AsyncClient, upstream: Upstream) -> None:
+    upstream.released.clear()
     async with client.stream("GET", "https://ai.test/v1/stream") as answer:
         chunks = answer.aiter_raw()
         assert await anext(chunks) == b"data: first\n\n"
-        upstream[0].released.set()
+        upstream.released.set()
         assert b"".join([chunk async for chunk in chunks]) == b"data: last\n\n"
 
 
@@ -222,59 +247,8 @@ async def test_http_leads_to_https_but_for_certificates(
     assert (await client.get("http://ai.test/.well-known/acme-challenge/token")).text == "token.thumbprint"
 
 
-def _handshake(nginx: NginxServer, domain: str, context: ssl.SSLContext) -> ssl.SSLSocket:
-    plain = socket.create_connection((HOST, nginx.https_port))
-    try:
-        return context.wrap_socket(plain, server_hostname=domain)
-    except BaseException:
-        plain.close()
-        raise
-
-
-def test_http_2_is_spoken(nginx: NginxServer) -> None:
-    context = nginx.tls()
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with _handshake(nginx, "ai.test", context) as connection:
-        assert connection.selected_alpn_protocol() == "h2"
-
-
-def test_a_name_that_is_not_ours_is_shown_no_certificate(nginx: NginxServer) -> None:
-    context = nginx.tls()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with pytest.raises(ssl.SSLError):
-        _handshake(nginx, "else.test", context)
-
-
-@pytest.mark.parametrize(
-    ("options", "accepted"),
-    [
-        (["-tls1"], False),
-        (["-tls1_1"], False),
-        (["-tls1_2"], True),
-        (["-tls1_3"], True),
-        (["-tls1_2", "-cipher", "AES128-SHA"], False),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"], False),
-        (["-tls1_2", "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], True),
-        (["-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384"], False),
-    ],
-)
-def test_only_sound_tls_is_spoken(nginx: NginxServer, options: list[str], accepted: bool) -> None:
-    address = ["-connect", f"{HOST}:{nginx.https_port}", "-servername", "ai.test"]
-    authority = ["-verify_return_error", "-CAfile", str(nginx.folder / "authority.pem")]
-    # @SECLEVEL=0: this client would not even offer what it is to offer.
-    weak = [] if "-cipher" in options or "-tls1_3" in options else ["-cipher", "ALL@SECLEVEL=0"]
-    done = subprocess.run(
-        ["openssl", "s_client", *address, *authority, *options, *weak],
-        input=b"",
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode == 0) is accepted, done.stdout.decode()
-
-
-async def test_one_address_cannot_take_everything(upstream: tuple[Upstream, str]) -> None:
-    with in_front_of(upstream[1], NGINX_REQUESTS_PER_SECOND="1", NGINX_BURST="3") as nginx:
+async def test_one_address_cannot_take_everything(upstream: Upstream) -> None:
+    with in_front_of(upstream.address, NGINX_REQUESTS_PER_SECOND="1", NGINX_BURST="3") as nginx:
         async with client_of(nginx) as client:
             answers = [await client.get("https://ai.test/v1/models") for _ in range(8)]
     refused = [answer for answer in answers if answer.status_code == 429]
@@ -282,6 +256,36 @@ async def test_one_address_cannot_take_everything(upstream: tuple[Upstream, str]
     assert answers[0].status_code == 200
     assert refused[0].headers["retry-after"] == "1"
     assert refused[0].json()["error"]["code"] == "rate_limit_exceeded"
+
+
+async def test_who_sends_too_much_keeps_nobody_else_out(upstream: Upstream) -> None:
+    limits = {"NGINX_REQUESTS_PER_SECOND": "1", "NGINX_BURST": "1", "CDN_TRUSTED_RANGES": "127.0.0.0/8"}
+    with in_front_of(upstream.address, **limits) as nginx:
+        async with client_of(nginx) as client:
+            loud, quiet = {"x-forwarded-for": "6.6.6.6"}, {"x-forwarded-for": "7.7.7.7"}
+            answers = [await client.get("https://ai.test/v1/models", headers=loud) for _ in range(6)]
+            other = await client.get("https://ai.test/v1/models", headers=quiet)
+    assert answers[-1].status_code == 429
+    assert other.status_code == 200
+
+
+async def test_one_address_cannot_hold_every_connection(upstream: Upstream) -> None:
+    upstream.released.clear()
+    with in_front_of(upstream.address, NGINX_CONNECTIONS_PER_ADDRESS="2") as nginx:
+        async with client_of(nginx) as client, AsyncExitStack() as stack:
+            for _ in range(2):
+                answer = client.stream("GET", "https://ai.test/v1/stream")
+                assert (await stack.enter_async_context(answer)).status_code == 200
+            assert (await client.get("https://ai.test/v1/models")).status_code == 429
+            upstream.released.set()
+        async with client_of(nginx) as client:
+            await _until_let_in(client)
+
+
+async def _until_let_in(client: httpx.AsyncClient) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while (await client.get("https://ai.test/v1/models")).status_code != 200:
+        assert time.monotonic() < deadline
 
 
 async def test_what_is_too_large_is_refused_but_a_recording_may_be_larger(client: httpx.AsyncClient) -> None:
@@ -314,19 +318,26 @@ async def test_during_maintenance_people_see_a_page_and_telegram_still_gets_thro
 ) -> None:
     nginx.maintenance.touch()
     nginx.maintenance.chmod(0o644)
-    answer = await client.get("https://ai.test/v1/models")
-    page = await client.get("https://ai.test/", headers={"accept": "text/html"})
+    try:
+        answer = await client.get("https://ai.test/v1/models")
+        page = await client.get("https://ai.test/", headers={"accept": "text/html"})
+        webhook = await client.post("https://telegram.test/api/v1/webhooks/telegram")
+    finally:
+        nginx.maintenance.unlink()
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "maintenance")
     assert (page.status_code, "maintenance" in page.text) == (503, True)
-    assert (await client.post("https://telegram.test/api/v1/webhooks/telegram")).status_code == 200
+    assert webhook.status_code == 200
+    assert (await client.get("https://ai.test/v1/models")).status_code == 200
 
 
 async def test_the_log_is_json_and_holds_no_query(client: httpx.AsyncClient, nginx: NginxServer) -> None:
-    await client.get(
-        "https://ai.test/v1/models?q=confidentiel", headers={"referer": "https://x/?confidentiel"}
-    )
-    nginx.stop()
-    text = (nginx.folder / "access.log").read_text()
-    (line,) = map(json.loads, text.splitlines())
-    assert (line["path"], line["status"], line["host"]) == ("/v1/models", 200, "ai.test")
+    path = "/v1/models/of-the-log"
+    await client.get(f"https://ai.test{path}?q=confidentiel", headers={"referer": "https://x/?confidentiel"})
+    deadline = time.monotonic() + PATIENCE
+    # A line is written when its answer has gone.
+    while path not in (text := nginx.access_log.read_text()):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    (line,) = (line for line in map(json.loads, text.splitlines()) if line["path"] == path)
+    assert (line["status"], line["host"], line["client"]) == (200, "ai.test", "127.0.0.1")
     assert "confidentiel" not in text

@@ -10,9 +10,11 @@ import signal
 import socket
 import ssl
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -98,9 +100,9 @@ class NginxServer(Program):
         for script in ("10-sites.sh", "20-cdn.sh"):
             subprocess.run([self.folder / "entrypoint" / script], env=environment, check=True)
         if "NGINX_REPLICAS" in self._variables:
-            script = self.folder / "entrypoint" / "40-replicas.sh"
+            watch = self.folder / "entrypoint" / "40-replicas.sh"
             self._watch = subprocess.Popen(
-                [script], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
+                [watch], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
             )
             assert self._watch.wait() == 0
         for domain in (self._variables[name] for name in DOMAINS):
@@ -135,3 +137,34 @@ class NginxServer(Program):
         )
         with (self.folder / "authority.pem").open("ab") as authority:
             authority.write(certificate)
+
+
+@contextmanager
+def in_front_of(address: str, **changed: str) -> Iterator[NginxServer]:
+    """One that runs, with all three services at an address, or as the name of an upstream."""
+    names = ("AI_CORE_UPSTREAM", "TELEGRAM_UPSTREAM", "MAIL_UPSTREAM")
+    with closing(NginxServer(dict.fromkeys(names, address), **changed)) as server:
+        server.start()
+        yield server
+
+
+def client_of(nginx: NginxServer) -> httpx.AsyncClient:
+    """Finds all domains there."""
+    return httpx.AsyncClient(verify=nginx.tls(), transport=_Domains(nginx), trust_env=False)
+
+
+class _Domains(httpx.AsyncHTTPTransport):
+    """Takes every domain to the nginx under test, with the name in TLS and in Host."""
+
+    def __init__(self, nginx: NginxServer) -> None:
+        super().__init__(verify=nginx.tls(), trust_env=False)
+        self._nginx = nginx
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        domain, port = request.url.host, self._nginx.https_port
+        if request.url.scheme == "http":
+            port = self._nginx.port
+        request.headers["host"] = domain
+        request.extensions["sni_hostname"] = domain
+        request.url = request.url.copy_with(host=HOST, port=port)
+        return await super().handle_async_request(request)

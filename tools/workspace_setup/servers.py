@@ -19,6 +19,7 @@ from workspace_setup.system import (
     ANTIWORD,
     CHROMIUM,
     CLAMAV,
+    COMPOSE,
     DOCKER,
     DOVECOT,
     EXPORTERS,
@@ -91,6 +92,16 @@ def program(*names: str) -> Callable[[], Path | None]:
     return find
 
 
+def compose() -> Path | None:
+    """Docker's compose of either generation: a program of its own, or a part of Docker's client."""
+    found = shutil.which("docker-compose")
+    client = shutil.which("docker")
+    if found or client is None:
+        return Path(found) if found else None
+    answer = subprocess.run([client, "compose", "version"], capture_output=True, check=False)
+    return Path(client) if answer.returncode == 0 else None
+
+
 SERVERS: dict[str, Callable[[], Path | None]] = {
     REDIS: redis_server,
     POSTGRESQL: postgresql_programs,
@@ -108,16 +119,14 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     RSPAMD: program("rspamd"),
     SPAMD: program("spamd"),
     CHROMIUM: program("chromium"),
+    COMPOSE: compose,
 }
 
 
 def docker() -> Path | None:
     """The engine, if it is there with a client, a compose of either generation and mmdebstrap."""
     found = program("dockerd", "docker", "iptables", "mmdebstrap")()
-    if found is None or shutil.which("docker-compose"):
-        return found
-    has_compose = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
-    return found if has_compose.returncode == 0 else None
+    return found if compose() else None
 
 
 def missing() -> list[str]:

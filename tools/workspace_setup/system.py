@@ -40,6 +40,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     RSPAMD,
     SPAMD,
     CHROMIUM,
+    COMPOSE,
     DOCKER,
 ) = (
     "Python 3.11 or later",
@@ -61,6 +62,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     "rspamd",
     "spamd of SpamAssassin",
     "Chromium",
+    "Docker's compose",
     "Docker with its compose, and mmdebstrap",
 )
 # In the order of _DISTRIBUTIONS.
@@ -106,6 +108,7 @@ _NAMES = {
     RSPAMD: ("rspamd",) * 5,
     SPAMD: ("spamassassin spamd", *("spamassassin",) * 4),
     CHROMIUM: ("chromium",) * 5,
+    COMPOSE: (*("docker-compose",) * 4, "docker-cli-compose"),
     DOCKER: (
         "docker.io docker-compose iptables mmdebstrap",
         "moby-engine docker-compose mmdebstrap",
