@@ -30,6 +30,7 @@ from workspace_setup.system import (
     PROMETHEUS,
     REDIS,
     RSPAMD,
+    SHELLCHECK,
     SPAMD,
 )
 

@@ -42,6 +42,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     CHROMIUM,
     COMPOSE,
     DOCKER,
+    SHELLCHECK,
 ) = (
     "Python 3.11 or later",
     "Python's venv module",
@@ -64,6 +65,7 @@ CXX_COMPILERS = ("c++", "g++", "clang++")
     "Chromium",
     "Docker's compose",
     "Docker with its compose, and mmdebstrap",
+    "ShellCheck",
 )
 # In the order of _DISTRIBUTIONS.
 _DISTRIBUTIONS = ("debian", "fedora", "suse", "arch", "alpine")
@@ -115,6 +117,7 @@ _NAMES = {
         *("docker docker-compose mmdebstrap",) * 2,
         "docker docker-cli-compose mmdebstrap",
     ),
+    SHELLCHECK: ("shellcheck", "ShellCheck", "ShellCheck", "shellcheck", "shellcheck"),
 }
 PACKAGES: Mapping[str, Mapping[str, str]] = {
     distribution: {what: names[place] for what, names in _NAMES.items()}
