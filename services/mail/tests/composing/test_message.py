@@ -253,6 +253,22 @@ def test_a_brand_of_ones_own(tmp_path: Path) -> None:
     assert b"data:image/png;base64" in preview(path, ".html", Language.FRENCH)
 
 
+def test_what_a_brand_leaves_out_is_as_in_the_default(tmp_path: Path) -> None:
+    """Also within its parts: a dark scheme stays dark, and the signature bears the new name."""
+    path = tmp_path / "brand.json"
+    path.write_text(
+        '{"name": "Cabinet X", "dark": {"accent": "#aa00aa"}, "fr": {"disclaimer": "Sans garantie."}}'
+    )
+    brand, _ = load_brand(path)
+    sheet = Letterhead(brand).write(content())
+    assert "#aa00aa" in sheet.html
+    assert f".page {{ background: {Brand().dark.page}" in sheet.html
+    assert "Bien cordialement,\nCabinet X\nColonyLab" in sheet.text
+    assert "Sans garantie." in sheet.text
+    assert "Assistant IA" not in sheet.html
+    assert "ask a lawyer" in Letterhead(brand).write(content(language=Language.ENGLISH)).text
+
+
 @pytest.mark.parametrize(
     "brand",
     [

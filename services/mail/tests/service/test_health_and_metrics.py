@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +18,7 @@ from mail_servers import nobody, somebody
 from running_service import PostOffice, RunningService, question
 from servers import PATIENCE, PostgresServer, RedisServer
 from servicekit.serving import health
+from turned_clock import TurnedClock
 
 Pull = Callable[[], Awaitable[None]]
 
@@ -110,6 +112,24 @@ async def test_health_names_what_is_away_and_why(
             assert (await running.get("/livez")).status_code == 200
             assert (await running.get("/admin/queue")).status_code == 503
             assert (await running.get("/metrics")).status_code == 200
+        await until_all_is_well(running)
+
+
+async def test_a_mail_that_waits_for_more_than_an_hour_is_a_sign(
+    post_office: PostOffice, clock: TurnedClock
+) -> None:
+    anne = somebody()
+    async with scripted_core() as core, post_office.service(core.url) as running:
+        await running.post("/admin/pause")
+        post_office.send(question(anne, post_office.address), anne)
+        await running.arrived(1)
+        assert (await running.get("/health")).json()["parts"]["queue"]["status"] == "ok"
+        clock.ahead += timedelta(minutes=61)
+        found = await running.get("/health")
+        assert (found.status_code, found.json()["status"]) == (200, "degraded")
+        assert found.json()["parts"]["queue"] == {"status": "down", "reason": "QueueTooOld"}
+        await running.post("/admin/resume")
+        await post_office.answers(anne)
         await until_all_is_well(running)
 
 

@@ -86,6 +86,9 @@ async def test_a_virus_never_reaches_the_extractor_and_mail_waits_for_the_scanne
         while len(await running.service.office.queue()) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         assert len(extracted) == 1
+        health = (await running.get("/health")).json()
+        assert health["status"] == "degraded"
+        assert health["parts"]["virus_scanner"] == {"status": "down", "reason": "ScannerAway"}
         clamd_server.start()
         assert len(await post_office.answers(anne, 2)) == 2
         await running.settled()

@@ -38,24 +38,42 @@ class Colours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: Colour = "#d5dde5"
 
 
+class DarkColours(Colours, frozen=True, forbid_unknown_fields=True):
+    """The same where people have their screens dark."""
+
+    accent: Colour = "#7db3e8"
+    band: Colour | None = "#1d3a57"
+    on_band: Colour = "#f0f6fc"
+    page: Colour = "#0d1319"
+    paper: Colour = "#16202a"
+    text: Colour = "#e4eaf0"
+    muted: Colour = "#a5b3c0"
+    line: Colour = "#2d3b48"
+
+
 class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What stands under every answer, in one language. Plain text."""
 
-    signature: _Text
-    disclaimer: _Text
+    signature: _Text | None = None
+    """None: a closing, the name and the organisation."""
+    disclaimer: _Text | None = None
+    """None: that an answer is information, and a lawyer gives advice."""
 
 
-_FRENCH = Texts(
-    signature="Bien cordialement,\nAssistant IA Code du Travail\nColonyLab",
-    disclaimer="Cette réponse est une information, rédigée par un assistant automatique. Elle ne remplace "
-    "pas "
-    "un conseil : pour votre situation, consultez un avocat ou un professionnel du droit.",
-)
-_ENGLISH = Texts(
-    signature="Kind regards,\nAssistant IA Code du Travail\nColonyLab",
-    disclaimer="This answer is information, written by an automatic assistant. It is no substitute for "
-    "advice: for your own case, ask a lawyer.",
-)
+class Foot(msgspec.Struct, frozen=True):
+    """What stands there indeed."""
+
+    signature: str
+    disclaimer: str
+
+
+_CLOSINGS = {Language.FRENCH: "Bien cordialement,", Language.ENGLISH: "Kind regards,"}
+_DISCLAIMERS = {
+    Language.FRENCH: "Cette réponse est une information, rédigée par un assistant automatique. Elle ne "
+    "remplace pas un conseil : pour votre situation, consultez un avocat ou un professionnel du droit.",
+    Language.ENGLISH: "This answer is information, written by an automatic assistant. It is no substitute "
+    "for advice: for your own case, ask a lawyer.",
+}
 
 
 class Brand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,25 +85,19 @@ class Brand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     width: Annotated[int, msgspec.Meta(ge=320, le=1_000)] = 600
     """Pixels of the sheet, where there is room for it."""
     light: Colours = Colours()
-    dark: Colours = Colours(
-        accent="#7db3e8",
-        band="#1d3a57",
-        on_band="#f0f6fc",
-        page="#0d1319",
-        paper="#16202a",
-        text="#e4eaf0",
-        muted="#a5b3c0",
-        line="#2d3b48",
-    )
+    dark: DarkColours = DarkColours()
     logo: str | None = None
     """A PNG, JPEG or GIF file, sent along with each answer; None: the name stands alone."""
     logo_height: Annotated[int, msgspec.Meta(ge=16, le=200)] = 40
-    fr: Texts = _FRENCH
-    en: Texts = _ENGLISH
+    fr: Texts = Texts()
+    en: Texts = Texts()
 
-    def texts(self, language: Language) -> Texts:
-        """Those of one language."""
-        return self.fr if language is Language.FRENCH else self.en
+    def foot(self, language: Language) -> Foot:
+        """In one language."""
+        own = self.fr if language is Language.FRENCH else self.en
+        names = filter(None, (self.name, self.organisation))
+        signature = "\n".join((_CLOSINGS[language], *names)) if own.signature is None else own.signature
+        return Foot(signature, _DISCLAIMERS[language] if own.disclaimer is None else own.disclaimer)
 
 
 class Logo(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ class Letterhead:
         name = content.sender_name[:MAX_NAME_CHARACTERS]
         values = {
             "brand": self._brand,
-            "texts": self._brand.texts(content.language),
+            "foot": self._brand.foot(content.language),
             "language": content.language.value,
             "subject": content.subject,
             "sender_name": name,
