@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,10 +32,10 @@ from mail_service.storage.allowances import Allowances
 from mail_service.storage.correspondence import Before, Correspondence
 from mail_service.storage.names import Names
 from mail_service.storage.ways import Step, Ways
-from servicekit.journal.lane import HeldLane, LaneLost
+from servicekit.journal.attempts import attempt
+from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Entry, EntryState
 from servicekit.logging import get_logger
-from servicekit.storage.database import StorageUnavailable
 from servicekit.storage.sealing import Unreadable
 
 MOST_ATTEMPTS = {EntryState.OPEN: 5, EntryState.ANSWERED: 50}
@@ -94,24 +93,8 @@ class Handler:
 
     async def _one(self, lane: HeldLane, entry: Entry) -> bool:
         """Whether the next entry's turn has come."""
-        attempts = await lane.begin(entry)
-        try:
+        async with attempt(lane, entry, sleep=self._sleep) as attempts:
             return await self._attempt(lane, entry, attempts)
-        except (LaneLost, StorageUnavailable):
-            await self._forgive(lane, entry)
-            raise
-        except asyncio.CancelledError:
-            with contextlib.suppress(StorageUnavailable):
-                await lane.forgive(entry)
-            raise
-
-    async def _forgive(self, lane: HeldLane, entry: Entry) -> None:
-        """No mail is given up because the database was away: that is waited for here as elsewhere."""
-        while True:
-            try:
-                return await lane.forgive(entry)
-            except StorageUnavailable as error:
-                await self._sleep(error.retry_after)
 
     async def _attempt(self, lane: HeldLane, entry: Entry, attempts: int) -> bool:
         if attempts > MOST_ATTEMPTS[entry.state]:
