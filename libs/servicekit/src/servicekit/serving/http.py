@@ -13,6 +13,9 @@ from typing import Any
 import uvicorn
 
 BACKLOG = 2_048
+KEEP_ALIVE_SECONDS = 75
+"""For connections that nobody uses: longer than a proxy keeps them (nginx: 60 s), because where we close first,
+a request that is just on its way is lost."""
 CLOSE_SECONDS = 5
 """For requests that are still being answered when the block ends."""
 
@@ -42,6 +45,7 @@ async def serving(app: Callable[..., Any], host: str, port: int) -> AsyncIterato
             access_log=False,
             lifespan="off",
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=CLOSE_SECONDS,
         )
         server = _Server(config)
