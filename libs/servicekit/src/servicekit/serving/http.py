@@ -14,8 +14,8 @@ import uvicorn
 
 BACKLOG = 2_048
 KEEP_ALIVE_SECONDS = 75
-"""For connections that nobody uses: longer than a proxy keeps them (nginx: 60 s), because where we close first,
-a request that is just on its way is lost."""
+"""For connections that nobody uses: longer than a proxy keeps them (nginx: 60 s), because where we close
+first, a request that is just on its way is lost."""
 CLOSE_SECONDS = 5
 """For requests that are still being answered when the block ends."""
 
