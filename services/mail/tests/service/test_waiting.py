@@ -93,6 +93,8 @@ async def test_a_person_sends_what_stands_in_the_drafts(post_office: PostOffice)
         drafts = await post_office.until(lambda: post_office.inbox(post_office.address, "Drafts"), "a draft")
         await running.settled()
     assert anne in drafts[0]["To"]
+    assert "Voici la réponse." in drafts[0].get_body(("plain",)).get_content()
+    assert "\\Answered" not in post_office.dovecot.flags(post_office.address)[0]
     assert "\\Draft" in post_office.dovecot.flags(post_office.address, "Drafts")[0]
     assert post_office.inbox(anne) == []
 

@@ -105,8 +105,9 @@ class Replier:
         mail = self._composer.compose(envelope, self._letterhead.write(content), said.enclosed)
         sending = Sending(account.address, mail.sender, mail.recipient, mail.content, self._drafts)
         marking = Marking(came.folder, came.uid_validity, came.uid)
-        rest: tuple[Outgoing, ...] = () if self._drafts else (Copying(account.address),)
-        return Reply((sending, *rest, marking), self._written(envelope, said.text), said.by)
+        # What a person is still to send is no answer yet.
+        rest: tuple[Outgoing, ...] = () if self._drafts else (Copying(account.address), marking)
+        return Reply((sending, *rest), self._written(envelope, said.text), said.by)
 
     def notify(self, entry: Entry, notice: Notice) -> Reply:
         """A word of our own, where no mail is answered. Raises as :meth:`reply`."""
