@@ -57,7 +57,8 @@ class DockerEngine:
             return
         assert os.geteuid() == 0, "a Docker engine of the tests' own wants root"
         # Each would take the other's bridge and rules of the firewall.
-        others = [each.pid for each in psutil.process_iter(["name"]) if each.info["name"] == "dockerd"]
+        engines = [each for each in psutil.process_iter(["name"]) if each.info["name"] == "dockerd"]
+        others = [each.pid for each in engines if each.status() != psutil.STATUS_ZOMBIE]
         assert not others, f"another Docker engine runs on this machine (process {others[0]}): stop it first"
         self.folder.mkdir(parents=True, exist_ok=True)
         options = [
