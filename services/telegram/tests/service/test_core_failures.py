@@ -48,6 +48,10 @@ async def test_a_busy_core_is_asked_again_when_it_said_and_the_answer_takes_the_
     guest = house.guest()
     core.on("occupé ?", Refuses(429, retry_after=3), Answers("Me voici."))
     guest.say("occupé ?")
+    await house.until(lambda: guest.shown() == [NOTE])
+    page = (await house.http.get("/metrics")).text
+    assert 'neo_telegram_waiting_messages{reason="busy"} 1.0' in page
+    assert 'neo_telegram_errors_total{kind="busy"} 1.0' in page
     assert (await versions(guest, "Me voici."))[0] == NOTE
     first, second = core.times("occupé ?")
     assert second - first >= 3
@@ -120,5 +124,8 @@ async def test_everybody_else_is_answered_meanwhile(house: House, core: Scripted
     other.say("et moi ?")
     assert await other.hears() == ["et moi ?"]
     assert waiting.shown() == []
+    other.say("/status")
+    (status,) = await other.hears()
+    assert phrase(Phrase.QUEUE, Language.FRENCH, count=1) in status
     gate.set()
     assert await waiting.hears() == ["Voilà."]

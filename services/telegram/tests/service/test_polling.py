@@ -14,6 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
+from tests.emulators.telegram.refusal import too_many
 from tests.emulators.telegram.world import Chat, Person, Shown
 
 from scripted_core import Answers, ScriptedCore, scripted_core
@@ -91,6 +92,22 @@ async def test_a_token_that_telegram_refuses_is_told_and_waited_for(house: House
     guest.say("encore là ?")
     house.telegram.api.token = TOKEN
     assert await guest.hears() == ["encore là ?"]
+
+
+async def test_a_penalty_of_telegrams_is_waited_out_and_counted(house: House) -> None:
+    guest = house.guest()
+    penalties = [too_many(1), too_many(2)]
+
+    async def meddle(method: str, fields: dict[str, Any]) -> str:
+        if method == "sendMessage" and fields["chat_id"] == guest.person.id and penalties:
+            raise penalties.pop()
+        return ""
+
+    house.telegram.api.meddle = meddle
+    guest.say("patience")
+    assert await guest.hears() == ["patience"]
+    page = (await house.http.get("/metrics")).text
+    assert 'neo_telegram_calls_total{call="send",outcome="too_many_requests"} 2.0' in page
 
 
 async def test_only_those_who_are_allowed_are_answered_and_others_learn_their_number(
