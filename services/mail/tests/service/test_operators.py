@@ -17,7 +17,6 @@ from mail_service.config import Settings
 from running_service import PostOffice, question
 from servicekit.settings import SettingsError
 
-COMMAND = Path(sys.executable).with_name("mail-service")
 PATHS = ("counters", "queue", "dead-letters", "mails/1", "mails/1/letter")
 ORDERS = ("pause", "resume", "dead-letters/1/requeue", "export", "forget")
 
@@ -59,14 +58,31 @@ async def test_a_mails_way_is_told_with_every_rule(post_office: PostOffice) -> N
         assert (await running.get("/admin/queue?limit=0")).status_code == 422
 
 
-async def _command(post_office: PostOffice, *words: str) -> tuple[int, str]:
+ONE_AFTER_THE_OTHER = """
+import json, sys
+from mail_service.cli import command
+for words in json.load(sys.stdin):
+    status = command(words)
+    print("\\x1e", status, "\\x1e", sep="", flush=True)
+"""
+"""As so many processes, of which each would take seconds to begin."""
+
+
+async def _commands(post_office: PostOffice, *lines: str) -> list[tuple[int, str]]:
+    """Exit status and output of each."""
     environment = post_office.settings("http://127.0.0.1:9") | {"PATH": os.environ["PATH"]}
     process = await asyncio.create_subprocess_exec(
-        COMMAND, *words, env=environment, cwd=post_office.folder, stdout=-1, stderr=-1
+        *(sys.executable, "-c", ONE_AFTER_THE_OTHER),
+        env=environment,
+        cwd=post_office.folder,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    output, errors = await process.communicate()
-    assert b"Traceback" not in errors
-    return process.returncode or 0, output.decode()
+    told, errors = await process.communicate(json.dumps([line.split() for line in lines]).encode())
+    assert b"Traceback" not in errors, errors.decode()
+    parts = told.decode().split("\x1e")
+    return [(int(status), output) for output, status in zip(parts[0::2], parts[1::2], strict=False)]
 
 
 async def test_operators_do_the_same_by_command(post_office: PostOffice) -> None:
@@ -75,20 +91,22 @@ async def test_operators_do_the_same_by_command(post_office: PostOffice) -> None
         post_office.send(question(anne, post_office.address), anne)
         await post_office.answers(anne)
         await running.settled()
-    assert (await _command(post_office, "pause"))[0] == 0
-    _, counters = await _command(post_office, "counters")
-    assert json.loads(counters)["paused_since"]
-    assert (await _command(post_office, "resume"))[0] == 0
-    _, mail = await _command(post_office, "mail", "1", "--text")
-    assert "durée" in json.loads(mail)["written"][0]["text"]
-    assert (await _command(post_office, "mail", "7"))[0] == 1
-    assert json.loads((await _command(post_office, "dead-letters"))[1]) == []
-    assert (await _command(post_office, "dead-letters", "drop", "1"))[0] == 1
-    _, exported = await _command(post_office, "export", anne)
-    assert len(json.loads(exported)["mails"]) == 2
-    assert json.loads((await _command(post_office, "forget", anne))[1]) == {"deleted": 2}
     shown = post_office.folder / "preview.html"
-    assert (await _command(post_office, "preview", str(shown), "--language", "en"))[0] == 0
+    done = await _commands(
+        post_office,
+        *("pause", "counters", "resume", "counters", "queue"),
+        *("mail 1 --text", "mail 7", "dead-letters", "dead-letters drop 1"),
+        *(f"export {anne}", f"forget {anne}", f"export {anne}", f"preview {shown} --language en"),
+    )
+    assert [status for status, _ in done] == [0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]
+    told = [output for _, output in done]
+    assert json.loads(told[1])["paused_since"]
+    assert json.loads(told[3])["paused_since"] is None
+    assert json.loads(told[4]) == json.loads(told[7]) == []
+    assert "durée" in json.loads(told[5])["written"][0]["text"]
+    assert len(json.loads(told[9])["mails"]) == 2
+    assert json.loads(told[10]) == {"deleted": 2}
+    assert json.loads(told[11])["mails"] == []
     assert "overtime" in shown.read_text()
 
 
