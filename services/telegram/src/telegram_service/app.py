@@ -86,15 +86,12 @@ class Attic:
 
     async def clean(self, before: datetime) -> dict[str, int]:
         """Delete what is from before a moment; returns how much. Raises StorageUnavailable."""
-        deleted = {
+        return {
             "turns": await self.conversations.clean(before),
             "entries": await self.ledger.clean(before),
             "broadcasts": await self.broadcasts.clean(before),
             "people": await self.people.clean(before),
         }
-        # Also of what was forgotten while the database had no time for it.
-        await self.database.scrub()
-        return deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,9 +281,9 @@ async def keep_house(settings: Settings, service: Service) -> None:
     while True:
         before = now_in_utc() - timedelta(days=settings.retention_days)
         try:
-            deleted = await service.attic.clean(before)
+            log.info("old messages deleted", **await service.attic.clean(before))
+            # Also of what was forgotten while the database had no time for it.
+            await service.attic.database.scrub()
         except StorageUnavailable:
-            log.warning("old messages not deleted", reason="the database is away")
-        else:
-            log.info("old messages deleted", **deleted)
+            log.warning("traces of old messages are left", reason="the database is away or busy")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
