@@ -64,7 +64,7 @@ chaos-mail: .setup-test  ## the same for the mail service, in 300 runs over real
 	    $(BIN)/python -m mail_chaos $(CHAOS)
 
 .PHONY: load-telegram load-mail
-load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; 6 minutes)
+load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; on both databases, 9 minutes)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m loadtests.telegram
 
 load-mail: .setup-test  ## 1,000 mails at once, and 10,000 in the mailbox at the start (locust; MAIL_LOAD="--help" says more)
@@ -94,6 +94,14 @@ test-deploy: .setup-deploy  ## build the images, start the suite in a Docker eng
 	@$(BIN)/pytest --timeout 1800 tests/deploy/suite/one_round.py tests/deploy/suite/confinement.py
 test-deploy-full: .setup-deploy  ## the same with everything else, restored after a wipe, and each container killed (half an hour)
 	@$(BIN)/pytest --timeout 1800 $(addprefix tests/deploy/suite/,$(WHOLE_SUITE))
+
+.PHONY: test-install
+test-install: .setup-deploy  ## try deploy/install.sh on real Debian 12 and 13, each in a folder (ten minutes, root)
+	@$(BIN)/pytest --timeout 1800 tests/deploy/real_install.py
+
+.PHONY: dns
+dns:  ## print the DNS records that the domains in .env need; CHECK=1 asks whether they are set
+	@PYTHONPATH=tools exec $(or $(wildcard $(BIN)/python),python3) -m domains $(if $(CHECK),--check) $(addprefix --address ,$(ADDRESS))
 
 .PHONY: dashboards
 dashboards:  ## renew Grafana's dashboards from tools/dashboards.py

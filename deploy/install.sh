@@ -18,7 +18,8 @@ ASKED="AI_DOMAIN TELEGRAM_DOMAIN MAIL_DOMAIN ACME_EMAIL COMPOSE_PROFILES BACKUP_
 # Megabytes. Whoever knows better sets them in the environment.
 MIN_MEMORY_MB=${MIN_MEMORY_MB:-3500}
 MIN_DISK_MB=${MIN_DISK_MB:-15000}
-NEEDED="ca-certificates git make openssl"
+# The last one for `make dns CHECK=1`.
+NEEDED="ca-certificates git make openssl python3-dnspython"
 
 dry='' firewall=yes start=yes repository='' given='' changed=0
 directory=$(dirname "$0")/..

@@ -74,6 +74,7 @@ REAL = (
     *("head", "id", "install", "ls", "mkdir", "mount", "mv", "rm", "sed", "setpriv", "sh", "sort", "tail"),
     *("touch", "tr", "uname"),
 )
+PACKAGES = "git make openssl python3-dnspython ufw docker.io docker-compose"
 UP = '#!/bin/sh\necho "started" >> "$MACHINE/started"\n'
 
 
@@ -161,7 +162,7 @@ def machine(tmp_path: Path) -> Machine:
     texts = {
         "os-release": DEBIAN,
         "installed": "ca-certificates\nunattended-upgrades\n",
-        "known": "git\nmake\nopenssl\nufw\ndocker.io\ndocker-compose\n",
+        "known": "git\nmake\nopenssl\npython3-dnspython\nufw\ndocker.io\ndocker-compose\n",
         "programs": "ufw: ufw\ndocker.io: dockerd docker\ndocker-compose: docker-compose\n",
         "ssh.socket": "",
         "listening": 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))\n',
@@ -180,7 +181,7 @@ def test_a_fresh_server_becomes_one_that_runs_the_suite_and_stays_so(machine: Ma
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.changes() == [
         "apt-get update",
-        "apt-get install --yes --no-install-recommends git make openssl ufw docker.io docker-compose",
+        f"apt-get install --yes --no-install-recommends {PACKAGES}",
         "systemctl enable --now docker",
         "ufw allow 22/tcp",
         "ufw allow 80/tcp",
