@@ -52,27 +52,40 @@ def quantiles(metric: str, by: str = "") -> dict[str, str]:
     }
 
 
+def seldom(expression: str, label: str) -> str:
+    """Of what happens only when something is wrong: a line at 0 instead of an empty panel."""
+    return f'{expression} or on() label_replace(vector(0), "{label}", "none", "", "")'
+
+
+def both(metric: str) -> str:
+    """Of both channels together, whichever of them is on. Each of their processes knows it for all."""
+    return " + ".join(f"(max(neo_{channel}_{metric}) or vector(0))" for channel in ("telegram", "mail"))
+
+
 def stat(title: str, expression: str, unit: str, *limits: tuple[float, str], about: str = "") -> Panel:
     """One number."""
     return Panel(title, {"": expression}, unit, "stat", 4, 4, limits, about=about)
 
 
 ANSWERS = 'route=~"/api/v1/(chat|generate)|/v1/.+"'
+# Who has not been asked has not failed.
+FAILED = (
+    f'(sum(increase(neo_requests_total{{{ANSWERS},status=~"5.."}}[30d])) or vector(0)) '
+    f"/ (sum(increase(neo_requests_total{{{ANSWERS}}}[30d])) > 0)"
+)
 OVERVIEW = [
     Row(
         "Are people served?",
         [
             stat(
                 "Answers that succeed (30 d)",
-                f'1 - sum(increase(neo_requests_total{{{ANSWERS},status=~"5.."}}[30d])) '
-                f"/ sum(increase(neo_requests_total{{{ANSWERS}}}[30d])) or vector(1)",
+                f"1 - {FAILED} or vector(1)",
                 "percentunit",
                 about="The objective: 99.9 %.",
             ),
             stat(
                 "Error budget left (30 d)",
-                f'1 - (sum(increase(neo_requests_total{{{ANSWERS},status=~"5.."}}[30d])) or vector(0)) '
-                f"/ sum(increase(neo_requests_total{{{ANSWERS}}}[30d])) / 0.001",
+                f"1 - {FAILED} / 0.001 or vector(1)",
                 "percentunit",
                 about="Below zero, the objective of the month is missed.",
             ),
@@ -148,15 +161,11 @@ OVERVIEW = [
             stat("Certificate", "min(probe_ssl_earliest_cert_expiry) - time()", "s"),
             stat(
                 "Dead letters",
-                "sum(neo_telegram_dead_letters) + sum(neo_mail_dead_letters)",
+                both("dead_letters"),
                 "short",
                 (1, "orange"),
             ),
-            stat(
-                "Sends that nobody is sure of",
-                "sum(neo_telegram_unknown_sends) + sum(neo_mail_unknown_sends)",
-                "short",
-            ),
+            stat("Sends that nobody is sure of", both("unknown_sends"), "short"),
         ],
     ),
 ]
@@ -215,7 +224,11 @@ AI_CORE = [
             ),
             Panel(
                 "Engines that were replaced",
-                {"{{model}} {{reason}}": "sum by (model, reason) (increase(neo_engine_restarts_total[15m]))"},
+                {
+                    "{{model}} {{reason}}": seldom(
+                        "sum by (model, reason) (increase(neo_engine_restarts_total[15m]))", "reason"
+                    )
+                },
             ),
             Panel("Memory by model", {"{{model}}": "sum by (model) (neo_model_memory_bytes)"}, "bytes"),
         ],
@@ -234,8 +247,14 @@ AI_CORE = [
     Row(
         "Errors and limits",
         [
-            Panel("Errors", {"{{code}}": "sum by (code) (rate(neo_errors_total[5m]))"}, "reqps"),
-            Panel("Limits", {"{{kind}}": "sum by (kind) (rate(neo_limits_hit_total[5m]))"}, "reqps"),
+            Panel(
+                "Errors", {"{{code}}": seldom("sum by (code) (rate(neo_errors_total[5m]))", "code")}, "reqps"
+            ),
+            Panel(
+                "Limits",
+                {"{{kind}}": seldom("sum by (kind) (rate(neo_limits_hit_total[5m]))", "kind")},
+                "reqps",
+            ),
             Panel(
                 "Answers found in the cache",
                 {"{{outcome}}": "sum by (outcome) (rate(neo_response_cache_requests_total[5m]))"},
@@ -273,7 +292,11 @@ TELEGRAM = [
             Panel("Models", {"{{model}}": "sum by (model) (rate(neo_telegram_answers_total[5m]))"}, "short"),
             Panel(
                 "Over a limit",
-                {"{{limit}}": "sum by (limit) (rate(neo_telegram_refused_messages_total[5m]))"},
+                {
+                    "{{limit}}": seldom(
+                        "sum by (limit) (rate(neo_telegram_refused_messages_total[5m]))", "limit"
+                    )
+                },
             ),
         ],
     ),
@@ -285,8 +308,14 @@ TELEGRAM = [
                 {"{{outcome}}": "sum by (outcome) (rate(neo_telegram_calls_total[5m]))"},
                 "reqps",
             ),
-            Panel("What went wrong", {"{{kind}}": "sum by (kind) (rate(neo_telegram_errors_total[5m]))"}),
-            Panel("Put off, by what for", {"{{reason}}": "max by (reason) (neo_telegram_waiting_messages)"}),
+            Panel(
+                "What went wrong",
+                {"{{kind}}": seldom("sum by (kind) (rate(neo_telegram_errors_total[5m]))", "kind")},
+            ),
+            Panel(
+                "Put off, by what for",
+                {"{{reason}}": seldom("max by (reason) (neo_telegram_waiting_messages)", "reason")},
+            ),
         ],
     ),
     Row(
@@ -316,8 +345,11 @@ MAIL = [
             Panel(
                 "Not answered, and why",
                 {
-                    "{{step}} {{reason}}": "sum by (step, reason) "
-                    '(increase(neo_mail_steps_total{step=~"ignored|held|dead"}[1h]))'
+                    "{{step}} {{reason}}": seldom(
+                        "sum by (step, reason) "
+                        '(increase(neo_mail_steps_total{step=~"ignored|held|dead"}[1h]))',
+                        "step",
+                    )
                 },
                 "short",
             ),
