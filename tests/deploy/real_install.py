@@ -109,7 +109,7 @@ def test_docker_comes_from_the_distribution_once(debian: Path) -> None:
 def test_the_firewall_lets_in_the_operator_and_the_web(debian: Path) -> None:
     said = install(debian, network=False)
     assert "+ ufw --force enable" in said
-    # Its rules outlive the network in which they were made: they are loaded into a fresh one as a start would.
+    # Its rules outlive the network in which they were made: a start loads them into a fresh one.
     as_a_start_does = "ufw --force enable > /dev/null && iptables -S"
     shown = inside(debian, "sh", "-c", as_a_start_does, network=False)
     assert shown.returncode == 0, shown.stderr

@@ -84,32 +84,31 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--server", default="", help="a name server, as 127.0.0.1:53 [those of this machine]")
     options = parser.parse_args(arguments)
     try:
-        settings = read_settings(options.env)
-        addresses = [str(ip_address(each)) for each in options.address] or own_addresses()
-        dkim = dkim_record(settings, options.env.absolute().parent)
-    except OSError as error:
-        return _complain(f"{options.env} cannot be read ({error.strerror}): write your domains into it")
-    except ValueError as error:
-        return _complain(f"{error}")
-    if not settings.get("AI_DOMAIN") or settings["AI_DOMAIN"].endswith("localhost"):
-        return _complain(f"{options.env} names no domain yet: set AI_DOMAIN, and those of the channels")
-    if not addresses:
-        return _complain('this machine has no public address of its own: make dns ADDRESS="203.0.113.5"')
-    records = wanted(settings, addresses, dkim)
-    if not options.check:
-        show(records, settings)
-        return 0
-    try:
+        settings, records = _wanted(options)
+        if not options.check:
+            show(records, settings)
+            return 0
         found = findings(records, DnsResolver(options.server))
-    except NoAnswer as error:
-        return _complain(str(error))
+    except (NoAnswer, ValueError) as error:
+        print(f"make dns: {error}.", file=sys.stderr)
+        return UNUSABLE
     show_findings(found)
     return 0 if all(each.state in {State.SET, State.OPTIONAL} for each in found) else MISSING_SOMETHING
 
 
-def _complain(text: str) -> int:
-    print(f"make dns: {text}.", file=sys.stderr)
-    return UNUSABLE
+def _wanted(options: argparse.Namespace) -> tuple[Settings, list[Record]]:
+    """Raises ValueError with what the operator has to do first."""
+    try:
+        settings = read_settings(options.env)
+    except OSError as error:
+        reason = f"{options.env} cannot be read ({error.strerror}): write your domains into it"
+        raise ValueError(reason) from error
+    addresses = [str(ip_address(each)) for each in options.address] or own_addresses()
+    if not settings.get("AI_DOMAIN") or settings["AI_DOMAIN"].endswith("localhost"):
+        raise ValueError(f"{options.env} names no domain yet: set AI_DOMAIN, and those of the channels")
+    if not addresses:
+        raise ValueError('this machine has no public address of its own: make dns ADDRESS="203.0.113.5"')
+    return settings, wanted(settings, addresses, dkim_record(settings, options.env.absolute().parent))
 
 
 if __name__ == "__main__":
