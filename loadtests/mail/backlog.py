@@ -27,8 +27,8 @@ AT_ONCE = 4
 """Threads that are answered at once: so many sends may be under way when the process is killed."""
 REASONS: dict[Kind, str] = {
     "question": "answered",
-    "newsletter": "ignored: bulk",
-    "automatic": "ignored: automatic",
+    "newsletter": "ignored: mailing_list",
+    "automatic": "ignored: auto_submitted",
     "old": "ignored: too old",
     "blocked": "ignored: blocked",
 }
@@ -58,10 +58,11 @@ def backlog(town: Town, full: int = FULL, late: int = LATE) -> list[Line]:
         expected = {reason: kinds.count(kind) for kind, reason in REASONS.items()}
         expected["answered"] += late
         ended = verdict.states(books.reasons(), expected)
-    taken, marked = mailboxes.marks(town.dovecot, town.mailbox)
+        stored = books.stored()
+    _, marked = mailboxes.marks(town.dovecot, town.mailbox)
     return [
         Line("mails that were there at first", f"{full:,}, {size / 1e6:.0f} MB"),
-        Line("walked through, and what came meanwhile", f"{taken:,}", walked and taken == full + late),
+        Line("walked through, and what came meanwhile", f"{stored:,}", walked and stored == full + late),
         verdict.answered_once([*threads, *latecomers], found, resent=AT_ONCE),
         *ended,
         Line("questions marked as answered", f"{marked:,}", marked == expected["answered"]),

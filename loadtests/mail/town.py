@@ -128,6 +128,7 @@ def town(kept: Kept, *, workers: int | None = None) -> Iterator[Town]:
         port = free_port()
         environ = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "EMAIL_ADDRESS": mailbox,
             "EMAIL_PASSWORD": PASSWORD,
             "IMAP_HOST": "localhost",

@@ -41,6 +41,8 @@ from servicekit.storage.sealing import Unreadable
 MOST_ATTEMPTS = {EntryState.OPEN: 5, EntryState.ANSWERED: 50}
 """A mail that this often ended the process, or failed, is given up, and the operator is told. What strangers
 wrote has nothing to do any more with sending an answer that is stored."""
+BEHIND_URGENT_SECONDS = 2.0
+"""Several times as long as it takes until somebody looks what is due."""
 DONE, IGNORED = "answered", "ignored"
 TOO_OLD = "ignored: too old"
 SEEN_BEFORE = "ignored: the same mail to another of our addresses"
@@ -121,6 +123,9 @@ class Handler:
             if isinstance(incoming, Notice):
                 await self._notify(lane, entry, incoming)
                 return None
+            if entry.received_at - incoming.arrived_at > self._oldest:
+                # Of a mailbox that is full at the first start, most are: they need not be read for that.
+                return await self._ignore(lane, entry, TOO_OLD)
             incoming = await self._whole(entry, incoming)
             letter = await aside(len(incoming.raw), read, incoming.raw)
             return await self._consider(lane, entry, incoming, replace(letter, size=incoming.size))
@@ -139,8 +144,6 @@ class Handler:
     async def _consider(
         self, lane: HeldLane, entry: Entry, came: CameIn, letter: Letter
     ) -> Later | bool | None:
-        if entry.received_at - came.arrived_at > self._oldest:
-            return await self._ignore(lane, entry, TOO_OLD)
         settled = await self._came_before(lane, entry, letter)
         if settled is not None:
             return settled
@@ -154,8 +157,7 @@ class Handler:
             case Hold(until=until):
                 if outcome.tell_sender:
                     await self._tools.notices.waits(came, letter)
-                wait = max(1.0, (until - self._clock()).total_seconds())
-                return Later(wait, told(outcome).replace("hold", "held", 1))
+                return Later(self._wait(until, judgement), told(outcome).replace("hold", "held", 1))
             case Answer() | Serve():
                 return await self._reply(lane, entry, came, letter, judgement)
             case _:
@@ -179,8 +181,7 @@ class Handler:
         until = await tools.allowances.ask(entry.id, person, shared=tools.answerer.is_shared(letter))
         if until is not None:
             await tools.notices.waits(came, letter)
-            wait = max(1.0, (until - self._clock()).total_seconds())
-            return Later(wait, "held: hourly_limit")
+            return Later(self._wait(until, judgement), "held: hourly_limit")
         found = await tools.answerer.answer(entry, came, letter, judgement)
         if isinstance(found, Later):
             return found
@@ -189,6 +190,11 @@ class Handler:
             return await self._bury(lane, entry, found.reason)
         await self._store(lane, entry, judgement, person, found)
         return None
+
+    def _wait(self, until: datetime, judgement: Judgement) -> float:
+        """Seconds: whoever is not urgent wakes a little after those who are, and finds the place taken."""
+        behind = 0.0 if judgement.urgent else BEHIND_URGENT_SECONDS
+        return max(1.0, (until - self._clock()).total_seconds()) + behind
 
     async def _store(
         self, lane: HeldLane, entry: Entry, judgement: Judgement, person: str, reply: Reply
