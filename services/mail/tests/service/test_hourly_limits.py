@@ -73,3 +73,23 @@ async def test_mails_that_others_got_too_have_a_limit_of_their_own(
     assert all([one.addr_spec for one in mail["To"].addresses] == [anne] for mail in found)
     assert all(mail["Cc"] is None for mail in found)
     assert post_office.inbox(bob) == post_office.inbox(carl) == []
+
+
+async def test_of_those_that_wait_for_the_next_place_the_urgent_wake_first(
+    post_office: PostOffice, clock: TurnedClock
+) -> None:
+    limits = {"MAX_EMAILS_PER_HOUR": 1, "WORKERS": 1}
+    async with scripted_core() as core, post_office.service(core.url, **limits) as running:
+        for number, priority in enumerate(("", "", "1"), start=1):
+            person = somebody()
+            mail = question(person, post_office.address, f"Question {number} ?", X_Priority=priority)
+            post_office.send(mail, person)
+            await running.arrived(number)
+            await running.until_waiting(number - 1)
+        await pending(running, 2)
+        ordinary, urgent = await running.service.office.queue()
+        assert urgent["entry_id"] > ordinary["entry_id"]
+        assert urgent["due_at"] < ordinary["due_at"]
+        clock.stands_at = urgent["due_at"]
+        await pending(running, 1)
+        assert "Question 3" in core.mail()

@@ -19,9 +19,11 @@ class TurnedClock:
     """As the machine's, and ``ahead`` of it."""
 
     ahead: timedelta = timedelta()
+    stands_at: datetime | None = None
+    """None: it goes on."""
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return self.stands_at or datetime.now(UTC) + self.ahead
 
 
 @pytest.fixture

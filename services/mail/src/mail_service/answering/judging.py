@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mail_service.answering.envelopes import CameIn
 from mail_service.answering.words_of_decisions import AS_WRITTEN, HEAD, PROVEN, outcome_of, told
-from mail_service.deciding.decide import decide, is_shared
+from mail_service.deciding.decide import decide, is_shared, is_urgent
 from mail_service.deciding.decisions import Hold, Outcome
 from mail_service.deciding.facts import Facts, Rules
 from mail_service.letters import Letter
@@ -53,6 +53,8 @@ class Judgement:
     outcome: Outcome
     head_proven: bool
     """As in :class:`~mail_service.deciding.facts.Facts`."""
+    urgent: bool
+    """It goes before others that wait for the same."""
 
 
 class Judge:
@@ -82,7 +84,8 @@ class Judge:
         StorageUnavailable."""
         before = await self._ways.decided(entry.id)
         if before is not None and (outcome := outcome_of(before.reason)) is not None:
-            return Judgement(outcome, dict(before.rules).get(HEAD) == PROVEN)
+            proven = dict(before.rules).get(HEAD) == PROVEN
+            return Judgement(outcome, proven, is_urgent(letter, self._rules))
         facts = await self._facts(entry, came, letter)
         decision = decide(letter, facts, self._rules)
         if any(step.rule == _AFTER_THE_SCANNERS for step in decision.steps):
@@ -98,7 +101,7 @@ class Judge:
             head = PROVEN if facts.head_proven else "not proven"
             rules = [*decision.steps, (AS_WRITTEN, facts.verdict.value), (HEAD, head)]
             await self._ways.add(entry.id, Step.DECIDED, reason, rules)
-        return Judgement(decision.outcome, facts.head_proven)
+        return Judgement(decision.outcome, facts.head_proven, decision.urgent)
 
     async def _facts(self, entry: Entry, came: CameIn, letter: Letter) -> Facts:
         now = self._clock()
