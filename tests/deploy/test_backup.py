@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from ai_core_service import running
 from servers import HOST, PostgresServer
+from telegram_house import COMMAND, House, open_house
 from workspace_setup.servers import postgresql_programs
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "deploy" / "backup"
 SERVICES = ("aicore", "telegram", "mail")
+KEPT = {
+    ".env": "AI_DOMAIN=ai.example.org\n",
+    "config/models.json": '{"models": {}}\n',
+    "deploy/secrets/telegram/secret_key": "sealed with this one\n",
+    "deploy/certificates/ai.example.org/fullchain.pem": "a certificate\n",
+    "deploy/certificates/ai.example.org/privkey.pem": "its key\n",
+}
+"""What an installation is, besides its databases."""
 
 
 @dataclass
@@ -44,6 +56,19 @@ class Installation:
         assert done.returncode == 0, done.stderr
         return max(name for name in self.backups if name.startswith("neo-"))
 
+    def kept(self) -> dict[str, str]:
+        """What there is of :data:`KEPT`."""
+        folder = self.folder / "installation"
+        return {name: (folder / name).read_text() for name in KEPT if (folder / name).exists()}
+
+    def lose_everything(self) -> None:
+        """As when the disk is gone, and a new server has empty databases."""
+        for name in SERVICES:
+            self.postgres.drop(name)
+            self.postgres.execute(f"CREATE DATABASE {name} OWNER {name}")
+        shutil.rmtree(self.folder / "installation")
+        (self.folder / "installation").mkdir()
+
     def words(self, database: str) -> str:
         return self.postgres.execute("SELECT string_agg(word, ' ' ORDER BY word) FROM words", database)
 
@@ -53,10 +78,12 @@ def installation(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[In
     programs = postgresql_programs()
     assert programs is not None
     address = postgres_server.url("postgres")
-    for folder in ("backups", "installation/deploy/secrets/telegram", "metrics", "tmp"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "installation" / ".env").write_text("AI_DOMAIN=ai.example.org\n")
-    (tmp_path / "installation/deploy/secrets/telegram/secret_key").write_text("sealed with this\n")
+    for folder in ("backups", "installation", "metrics", "tmp"):
+        (tmp_path / folder).mkdir()
+    for name, content in KEPT.items():
+        path = tmp_path / "installation" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
     for name in SERVICES:
         postgres_server.execute(f"CREATE ROLE {name} LOGIN")
         postgres_server.execute(f"CREATE DATABASE {name} OWNER {name}")
@@ -82,10 +109,10 @@ def installation(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[In
 
 def test_what_was_wiped_comes_back(installation: Installation) -> None:
     name = installation.backup()
+    installation.lose_everything()
     for database in SERVICES:
-        installation.postgres.execute("DROP TABLE words; CREATE TABLE since (word text)", database)
-    shutil.rmtree(installation.folder / "installation")
-    (installation.folder / "installation").mkdir()
+        installation.postgres.execute("CREATE TABLE since (word text)", database)
+    assert installation.kept() == {}
 
     done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
 
@@ -95,8 +122,7 @@ def test_what_was_wiped_comes_back(installation: Installation) -> None:
         # The service owns what is its own again, and what came since is gone.
         owners = "SELECT tableowner || ' ' || tablename FROM pg_tables WHERE schemaname = 'public'"
         assert installation.postgres.execute(owners, database) == f"{database} words"
-    secret = installation.folder / "installation/deploy/secrets/telegram/secret_key"
-    assert secret.read_text() == "sealed with this\n"
+    assert installation.kept() == KEPT
 
 
 def test_a_backup_is_for_its_owners_eyes(installation: Installation) -> None:
@@ -115,7 +141,8 @@ def test_with_a_key_it_is_encrypted_and_opens_with_the_other_one_only(installati
     name = installation.backup(BACKUP_RECIPIENT=recipient)
     assert name.endswith(".tar.gz.age")
     assert (installation.folder / "backups" / name).read_bytes().startswith(b"age-encryption.org/v1")
-    installation.postgres.execute("DELETE FROM words", "mail")
+    installation.lose_everything()
+    installation.postgres.execute("CREATE TABLE words (word text)", "mail")
 
     refused = installation.run("restore.sh", name, RESTORE_CONFIRM="yes", BACKUP_IDENTITY=str(keys[1]))
     assert refused.returncode == 1
@@ -125,6 +152,63 @@ def test_with_a_key_it_is_encrypted_and_opens_with_the_other_one_only(installati
     done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes", BACKUP_IDENTITY=str(keys[0]))
     assert done.returncode == 0, done.stderr
     assert installation.words("mail") == "bonjour mail"
+    assert installation.kept() == KEPT
+
+
+async def test_conversations_keys_and_waiting_messages_are_back(
+    installation: Installation, redis_url: str, tmp_path: Path
+) -> None:
+    """With the services themselves: what somebody was told, the key of a program, a question that waited."""
+    postgres = installation.postgres
+    secret = installation.folder / "installation/deploy/secrets/telegram/secret_key"
+    of_core = {
+        "DATABASE_URL": postgres.url("aicore"),
+        "LOCAL_KEY_PATH": str(tmp_path / "local.key"),
+        "ENGINE_BACKEND": "scripted",
+        "MODEL_NAME": "scripted",
+        "REDIS_URL": redis_url,
+    }
+    of_bot = {"DATABASE_URL": postgres.url("telegram"), "SECRET_KEY": "", "SECRET_KEY_FILE": str(secret)}
+    async with AsyncExitStack() as stack:
+        with running(**of_core) as core:
+            key = core.post("/api/v1/admin/keys", {"name": "bot", "scopes": ["generate"]}).json()["key"]
+            bot = await stack.enter_async_context(
+                open_house(core, tmp_path, REDIS_URL=redis_url, AI_API_KEY=key, **of_bot)
+            )
+            anne, berthe = bot.guest(), bot.guest()
+            anne.say("Bonjour")
+            await anne.hears()
+        # The core is away: this one waits.
+        berthe.say("Et moi ?")
+        await bot.until(lambda: not bot.telegram.delivery.info()["pending_update_count"])
+        await bot.stop()
+        before = await _exported(bot, anne.person.id)
+        name = installation.backup()
+
+        installation.lose_everything()
+        subprocess.run(["redis-cli", "-u", redis_url, "flushall"], check=True, capture_output=True)
+        done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
+        assert done.returncode == 0, done.stderr
+
+        assert await _exported(bot, anne.person.id) == before
+        assert "Bonjour" in before
+        with running(**of_core) as core:
+            asked = core.post("/api/v1/chat", {"prompt": "Bonjour"}, headers={"X-API-Key": key})
+            assert asked.status_code == 200
+            bot.settings["AI_API_URL"] = core.url
+            await bot.start()
+            assert len(await berthe.hears()) == 1
+            await bot.stop()
+
+
+async def _exported(bot: House, person: int) -> str:
+    """All that is kept about somebody."""
+    process = await asyncio.create_subprocess_exec(
+        *(COMMAND, "export", str(person)), env=bot.settings, cwd=bot.folder, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    return said.decode()
 
 
 def test_nothing_is_replaced_unless_that_is_said(installation: Installation) -> None:

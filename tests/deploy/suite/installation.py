@@ -41,6 +41,7 @@ class Installation:
 
     engine: DockerEngine
     folder: Path
+    project: str = PROJECT
 
     def configure(self, settings: Mapping[str, str]) -> None:
         """Write .env, as an operator does: from .env.example."""
@@ -83,12 +84,12 @@ class Installation:
 
     def services(self) -> list[str]:
         """Those that are running."""
-        names = self.engine.docker("ps", "--format", "{{.Names}}", "-f", f"name=^{PROJECT}_").split()
-        return sorted(name.removeprefix(f"{PROJECT}_").removesuffix("_1") for name in names)
+        names = self.engine.docker("ps", "--format", "{{.Names}}", "-f", f"name=^{self.project}_").split()
+        return sorted(name.removeprefix(f"{self.project}_").removesuffix("_1") for name in names)
 
     def container(self, service: str) -> str:
         """Its id, also while it does not run."""
-        return self.engine.docker("ps", "-aq", "-f", f"name=^{PROJECT}_{service}_1$").strip()
+        return self.engine.docker("ps", "-aq", "-f", f"name=^{self.project}_{service}_1$").strip()
 
     def inside(self, service: str, *command: str) -> str:
         """What a command prints inside a container."""

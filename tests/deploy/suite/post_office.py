@@ -50,7 +50,8 @@ def write_accounts(site: Path) -> None:
 class PostOffice:
     """Sends as another server would, and looks into people's mailboxes."""
 
-    def __init__(self, trusted: Path) -> None:
+    def __init__(self, trusted: Path, host: str = GATEWAY, smtp_port: int = 25, imap_port: int = 993) -> None:
+        self._host, self._smtp_port, self._imap_port = host, smtp_port, imap_port
         self._context = ssl.create_default_context(cafile=str(trusted))
         # Reached by its address: its name is known to the containers only.
         self._context.check_hostname = False
@@ -71,7 +72,7 @@ class PostOffice:
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
-                with smtplib.SMTP(GATEWAY, 25, timeout=10) as smtp:
+                with smtplib.SMTP(self._host, self._smtp_port, timeout=10) as smtp:
                     smtp.send_message(mail, person(number), [ADDRESS])
             except (OSError, smtplib.SMTPException):
                 assert time.monotonic() < deadline, "the mail server takes no mail"
@@ -84,7 +85,7 @@ class PostOffice:
 
         Raises OSError and imaplib.IMAP4.error while the server is away.
         """
-        with imaplib.IMAP4_SSL(GATEWAY, 993, ssl_context=self._context, timeout=10) as client:
+        with imaplib.IMAP4_SSL(self._host, self._imap_port, ssl_context=self._context, timeout=10) as client:
             client.login(person(number), PASSWORD)
             client.select("INBOX", readonly=True)
             _, (numbers, *_) = client.search(None, "ALL")

@@ -35,7 +35,9 @@ SETTINGS = {
 class Telephone:
     """Telegram, for as many people as are wanted."""
 
-    def __init__(self, trusted: Path) -> None:
+    def __init__(self, trusted: Path, port: int = TELEGRAM_PORT, https_port: int = HTTPS_PORT) -> None:
+        """``port``: where bots find it on this machine; ``https_port``: where it finds their nginx."""
+        self._port, self._https_port = port, https_port
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -89,7 +91,7 @@ class Telephone:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     async def _open(self, trusted: Path) -> TelegramServer:
-        http = httpx.AsyncClient(transport=InwardsAsync(trusted, HTTPS_PORT), timeout=10)
+        http = httpx.AsyncClient(transport=InwardsAsync(trusted, self._https_port), timeout=10)
         telegram = await self._stack.enter_async_context(telegram_server(TOKEN, http=http))
         port = int(telegram.url.rpartition(":")[2])
 
@@ -97,7 +99,7 @@ class Telephone:
             inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
             await asyncio.gather(_copy(reader, inner_writer), _copy(inner_reader, writer))
 
-        server = await asyncio.start_server(pass_on, None, TELEGRAM_PORT)
+        server = await asyncio.start_server(pass_on, None, self._port)
         self._stack.callback(server.close)
         return telegram
 
