@@ -56,19 +56,23 @@ class Telephone:
 
         self._wait(say())
 
-    def answers(self, person: int) -> list[str]:
+    def shown(self, person: int) -> list[str]:
         """What the bot's messages to somebody show now."""
 
-        async def answers() -> list[str]:
+        async def shown() -> list[str]:
             return [message.versions[-1] for message in self._telegram.world.from_bot(person)]
 
-        return self._wait(answers())
+        return self._wait(shown())
+
+    def answers(self, person: int) -> list[str]:
+        """Of these, what is complete: no beginning of an answer, no word that it takes longer."""
+        return [text for text in self.shown(person) if not text.endswith("…")]
 
     def until(self, person: int, count: int = 1) -> list[str]:
         """The answers, when there are so many."""
         deadline = time.monotonic() + PATIENCE
         while len(answers := self.answers(person)) < count:
-            assert time.monotonic() < deadline, (person, answers, self.webhook())
+            assert time.monotonic() < deadline, (person, self.shown(person), self.webhook())
             time.sleep(0.2)
         return answers
 

@@ -76,12 +76,12 @@ class Traffic:
                 one.result()
 
     def settle(self, written: Written) -> None:
-        """Everybody has one answer; nobody has two."""
+        """Everybody has one answer, which is complete; nobody has two, or one and a beginning."""
         for person in written.messages:
             self._people.until(person)
         for person in written.mails:
             self._post.until(person)
-        twice = [person for person in written.messages if len(self._people.answers(person)) > 1]
+        twice = [person for person in written.messages if len(self._people.shown(person)) > 1]
         twice += [person for person in written.mails if len(self._post.answers(person)) > 1]
         assert twice == []
 
