@@ -75,20 +75,50 @@ def test_telegram_refuses_nothing_however_calls_were_held_up(pauses: list[float]
 
 def test_who_waits_leaves_one_after_the_other_and_nobody_waits_without_need() -> None:
     telegram, left = Telegram(), list[float]()
-
-    async def sleep(seconds: float) -> None:
-        left[-1] += seconds
-
-    messenger = SteadyMessenger(Deaf(), clock=lambda: telegram.now, sleep=sleep)  # type: ignore[arg-type]
+    messenger = SteadyMessenger(Deaf(), clock=lambda: telegram.now, sleep=telegram.sleep)  # type: ignore[arg-type]
 
     async def calls() -> None:
         for number in range(32):
-            left.append(telegram.now)
             await messenger.send(Place(1), TEXT)
-            telegram.now += 0.01 if number < 29 else 0.0
+            left.append(telegram.now)
+            telegram.now += 0.01 if number < 28 else 0.0
 
     asyncio.run(calls())
     at_once, waited = left[:29], left[29:]
     assert all(later - sooner < 0.02 for sooner, later in pairwise(at_once))
-    # All three came in the same moment, and follow the three that left first.
+    # Each follows one of those that left first.
     assert waited == pytest.approx([sooner + STRETCH_SECONDS for sooner in at_once[:3]])
+
+
+@given(st.lists(st.floats(0.0, 0.3), min_size=40, max_size=80))
+def test_a_wait_that_lasts_too_long_crowds_nobody_behind_it(late: list[float]) -> None:
+    """All wait at the same time, and each wakes up late."""
+    telegram, left, sleepers = Telegram(), list[float](), list[tuple[float, asyncio.Future[None]]]()
+
+    async def sleep(seconds: float) -> None:
+        waking = asyncio.get_running_loop().create_future()
+        sleepers.append((telegram.now + seconds + late[len(left) % len(late)], waking))
+        await waking
+
+    messenger = SteadyMessenger(Deaf(), clock=lambda: telegram.now, sleep=sleep)  # type: ignore[arg-type]
+
+    async def call() -> None:
+        await messenger.send(Place(1), TEXT)
+        left.append(telegram.now)
+
+    async def calls() -> None:
+        tasks = [asyncio.create_task(call()) for _ in late]
+        while len(left) < len(late):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if sleepers:
+                sleepers.sort(key=lambda one: one[0])
+                at, waking = sleepers.pop(0)
+                telegram.now = max(telegram.now, at)
+                waking.set_result(None)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(calls())
+    assert all(
+        later - sooner >= STRETCH_SECONDS - 1e-6 for sooner, later in zip(left, left[29:], strict=False)
+    )

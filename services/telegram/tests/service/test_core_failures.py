@@ -4,7 +4,9 @@ honest apology. Through the whole service."""
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 
 import pytest
 import pytest_asyncio
@@ -35,6 +37,12 @@ async def house(core: ScriptedCore, tmp_path_factory: pytest.TempPathFactory) ->
         yield opened
 
 
+def is_put_off(house: House) -> bool:
+    """Whether a message waits for a core that was busy: that is stored just after people are told."""
+    with closing(sqlite3.connect(house.folder / "telegram.db")) as database:
+        return database.execute("SELECT id FROM entries WHERE reason = 'Busy'").fetchone() is not None
+
+
 async def versions(guest: Guest, last: str) -> list[str]:
     """All texts of the only message, once it has come to its last."""
     await guest.house.until(lambda: guest.shown()[-1:] == [last])
@@ -48,7 +56,7 @@ async def test_a_busy_core_is_asked_again_when_it_said_and_the_answer_takes_the_
     guest = house.guest()
     core.on("occupé ?", Refuses(429, retry_after=3), Answers("Me voici."))
     guest.say("occupé ?")
-    await house.until(lambda: guest.shown() == [NOTE])
+    await house.until(lambda: guest.shown() == [NOTE] and is_put_off(house))
     page = (await house.http.get("/metrics")).text
     assert 'neo_telegram_waiting_messages{reason="busy"} 1.0' in page
     assert 'neo_telegram_errors_total{kind="busy"} 1.0' in page

@@ -35,8 +35,8 @@ class SteadyMessenger:
         self._messenger = messenger
         self._clock = clock
         self._sleep = sleep
-        self._leaving: deque[float] = deque(maxlen=MOST_CALLS)
-        """When the last calls left, or will."""
+        self._left: deque[float] = deque(maxlen=MOST_CALLS)
+        """When the last calls left."""
 
     async def send(self, place: Place, outgoing: Outgoing) -> int:
         await self._wait_turn()
@@ -60,9 +60,12 @@ class SteadyMessenger:
         return await self._messenger.download(file_id, max_bytes)
 
     async def _wait_turn(self) -> None:
-        now = self._clock()
-        is_full = len(self._leaving) == MOST_CALLS
-        at = max(now, self._leaving[0] + STRETCH_SECONDS) if is_full else now
-        self._leaving.append(at)
-        if at > now:
-            await self._sleep(at - now)
+        # Looked at anew after each wait: one that lasted too long must not crowd those behind it.
+        while (wait := self._wait()) > 0:
+            await self._sleep(wait)
+        self._left.append(self._clock())
+
+    def _wait(self) -> float:
+        if len(self._left) < MOST_CALLS:
+            return 0.0
+        return self._left[0] + STRETCH_SECONDS - self._clock()
