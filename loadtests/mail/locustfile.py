@@ -12,9 +12,9 @@ import os
 import smtplib
 import time
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
-from gevent.lock import BoundedSemaphore
 from locust import User, constant, events, task
 from locust.exception import StopUser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from loadtests.mail import mailboxes, verdict
 from loadtests.mail.letters import Thread, thread
-from loadtests.mail.town import Town, until
+from loadtests.mail.town import Town, paths, until
 from loadtests.mail.verdict import Line
 from servers import HOST
 
@@ -100,7 +99,7 @@ def write(town: Town, people: Sequence[tuple[str, int]]) -> dict[str, float]:
     with log.open("w") as file:
         subprocess.run(
             [sys.executable, "-m", "locust", "-f", str(locustfile), *options, "-H", "smtp://localhost"],
-            env=os.environ | {"LOAD": str(order)},
+            env=paths() | {"LOAD": str(order)},
             stdout=file,
             stderr=file,
             check=False,

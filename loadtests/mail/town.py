@@ -127,8 +127,7 @@ def town(kept: Kept, *, workers: int | None = None) -> Iterator[Town]:
         address, mailbox = _database(stack, kept, folder), somebody("example.test")
         port = free_port()
         environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            **paths(),
             "EMAIL_ADDRESS": mailbox,
             "EMAIL_PASSWORD": PASSWORD,
             "IMAP_HOST": "localhost",
@@ -159,6 +158,11 @@ def _cpu_of(process: psutil.Popen) -> float:
     return float(times.user + times.system)
 
 
+def paths() -> dict[str, str]:
+    """Where processes that are started from here find programs and modules: where this one does."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
 def until(reached: Callable[[], bool], patience: float, pause: float = 0.5) -> bool:
     """Whether it was reached."""
     deadline = time.monotonic() + patience
@@ -180,7 +184,10 @@ def _database(stack: ExitStack, kept: Kept, folder: Path) -> str:
 
 def _core(stack: ExitStack) -> str:
     core = subprocess.Popen(
-        [sys.executable, "-m", "loadtests.mail.core"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "loadtests.mail.core"],
+        env=paths(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     stack.callback(core.wait)
     assert core.stdin is not None

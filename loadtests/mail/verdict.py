@@ -64,7 +64,7 @@ def in_order(threads: Sequence[Thread], inbox: Sequence[str], found: Sequence[Re
 def flat(memory: Sequence[tuple[float, float]]) -> Line:
     """The last third takes hardly more than the second."""
     samples = [each for _, each in memory]
-    third = len(samples) // 3
+    third = max(1, len(samples) // 3)
     before, after = _mean(samples[third : 2 * third]), _mean(samples[2 * third :])
     figure = f"{samples[0]:.0f} MB at first, {before:.0f} → {after:.0f} MB"
     return Line("memory flat (last third within 5 % of the second)", figure, after < FLAT * before)
