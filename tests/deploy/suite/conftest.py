@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.deploy.docker_engine import ROOT, DockerEngine
@@ -48,10 +49,12 @@ def installed(
     write_accounts(installation.folder)
     engine.make_python_image()
     with ThreadPoolExecutor() as pool:
-        others = [pool.submit(engine.make_servers)]
+        others: list[Future[Any]] = [pool.submit(engine.make_servers)]
         if profiles == EVERYTHING:
             others.append(pool.submit(engine.make_the_rest))
-        installation.script("deploy/compose.sh", "build", "--quiet", "ai-core", "telegram", "mail")
+        for services in (("ai-core",), ("telegram", "mail")):
+            command = ("deploy/compose.sh", "build", "--quiet", *services)
+            others.append(pool.submit(installation.script, *command))
         for other in others:
             other.result()
     return installation
