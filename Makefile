@@ -63,6 +63,13 @@ chaos-mail: .setup-test  ## the same for the mail service, in 300 runs over real
 	@PYTHONPATH=.:tools:tests/support:services/mail/tests/support \
 	    $(BIN)/python -m mail_chaos $(CHAOS)
 
+.PHONY: load load-full
+SUPPORT := .:tools:tests/support:services/ai-core/tests/support:services/telegram/tests/support:services/mail/tests/support
+load: .setup-test  ## the whole suite under load: what is promised, as pass or miss (loadtests/README.md; 2 minutes)
+	@PYTHONPATH=$(SUPPORT) $(BIN)/python -m loadtests.suite $(LOAD)
+load-full: .setup-test  ## the same, then 100 clients, 1,000 people on Telegram and 1,000 mails at once (10 minutes)
+	@PYTHONPATH=$(SUPPORT) $(BIN)/python -m loadtests.suite --full $(LOAD)
+
 .PHONY: load-telegram load-mail
 load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; on both databases, 9 minutes)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m loadtests.telegram
@@ -89,7 +96,7 @@ backup:  ## make a backup now, in deploy/backups
 	@deploy/compose.sh exec -T backup sh /opt/neo-backup/backup.sh
 restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and starts the services)
 	@deploy/restore.sh "$(FILE)"
-WHOLE_SUITE := one_round.py confinement.py monitoring.py scanning.py keeping.py kills.py
+WHOLE_SUITE := one_round.py confinement.py monitoring.py scanning.py keeping.py kills.py standing_apart.py
 test-deploy: .setup-deploy  ## build the images, start the suite in a Docker engine, go each way through it once
 	@$(BIN)/pytest --timeout 1800 tests/deploy/suite/one_round.py tests/deploy/suite/confinement.py
 test-deploy-full: .setup-deploy  ## the same with everything else, restored after a wipe, and each container killed (half an hour)
@@ -126,7 +133,7 @@ lock: .setup-test  ## renew the locks in requirements/ from the .in files
 .PHONY: clean
 clean:  ## remove what can be made again: .venv, caches, var/ except the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var/log var/run var/wheels \
-	    var/converter var/converter.lock var/converter.log
+	    var/converter var/converter.lock var/converter.log var/docker
 	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 .PHONY: .setup-base .setup-test .setup-deploy
