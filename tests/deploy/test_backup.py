@@ -186,7 +186,7 @@ async def test_conversations_keys_and_waiting_messages_are_back(
         name = installation.backup()
 
         installation.lose_everything()
-        subprocess.run(["redis-cli", "-u", redis_url, "flushall"], check=True, capture_output=True)
+        _forget_all(redis_url)
         done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
         assert done.returncode == 0, done.stderr
 
@@ -199,6 +199,10 @@ async def test_conversations_keys_and_waiting_messages_are_back(
             await bot.start()
             assert len(await berthe.hears()) == 1
             await bot.stop()
+
+
+def _forget_all(redis_url: str) -> None:
+    subprocess.run(["redis-cli", "-u", redis_url, "flushall"], check=True, capture_output=True)
 
 
 async def _exported(bot: House, person: int) -> str:

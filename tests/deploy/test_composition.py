@@ -20,11 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WHOLE = "docker-compose.yml"
 ALONE = {name: f"services/{name}/compose.yml" for name in ("ai-core", "telegram", "mail")}
 EVERYTHING = "telegram,mail,acme,backup,monitoring,scanning,mailserver,webhook"
-VARIANTS = {
-    "whole": WHOLE,
-    **{f"{file}": f"{WHOLE}:docker-compose.{file}.yml" for file in ("scale", "gpu")},
-    **ALONE,
-}
+MORE = f"{WHOLE}:docker-compose.scale.yml:docker-compose.gpu.yml"
+VARIANTS = {"whole": WHOLE, "more": MORE, **ALONE}
 OTHERS_IMAGES = {"rspamd", "clamav", "mailserver"}
 """They change users and write where they like; nobody reaches them but from our networks."""
 AS_ROOT = {"postgres"} | OTHERS_IMAGES
@@ -124,6 +121,16 @@ def test_only_the_door_is_open(site: Site) -> None:
                 assert list(composition["services"][name]["networks"]) == ["data"], name
 
 
+def test_networks_and_volumes_that_are_used_are_there(site: Site) -> None:
+    """Compose 1 says so when it starts them only."""
+    for variant, name, service in site.services():
+        composition = site.compositions[variant]
+        assert service["networks"].keys() <= composition["networks"].keys(), (variant, name)
+        sources = {_source(each) for each in service.get("volumes", ())}
+        named = {source for source in sources if not source.startswith("/")}
+        assert named <= (composition.get("volumes") or {}).keys(), (variant, name)
+
+
 def test_no_secret_is_in_an_environment(site: Site) -> None:
     for variant, name, service in site.services():
         found = service.get("environment") or {}
@@ -170,22 +177,21 @@ def _without(service: Composition, keys: set[str]) -> Composition:
 
 
 def test_a_channel_alone_is_told_where_the_core_is(site: Site) -> None:
-    for name in ("telegram", "mail"):
-        settings = site.folder / f"{name}-lost.env"
-        settings.write_text(f"COMPOSE_FILE={ALONE[name]}\nAI_API_URL=\n")
-        done = subprocess.run(
-            [*_compose(), "--env-file", settings.name, "config"],
-            cwd=site.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0
-        assert "as https://ai.example.org" in done.stderr
+    settings = site.folder / "lost.env"
+    settings.write_text(f"COMPOSE_FILE={ALONE['mail']}\nAI_API_URL=\n")
+    done = subprocess.run(
+        [*_compose(), "--env-file", settings.name, "config"],
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "as https://ai.example.org" in done.stderr
 
 
 def test_in_twos_nginx_asks_all_of_them(site: Site) -> None:
-    services = site.compositions["scale"]["services"]
+    services = site.compositions["more"]["services"]
     assert {name for name, service in services.items() if service.get("scale", 1) == 2} == set(ALONE)
     environment = services["nginx"]["environment"]
     groups = dict(group.split("=") for group in environment["NGINX_REPLICAS"].split())
@@ -197,7 +203,7 @@ def test_in_twos_nginx_asks_all_of_them(site: Site) -> None:
 
 
 def test_a_gpu_is_given_to_the_server_that_computes_on_it(site: Site) -> None:
-    services = site.compositions["gpu"]["services"]
+    services = site.compositions["more"]["services"]
     (device,) = services["gpu-engine"]["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
     assert list(services["gpu-engine"]["networks"]) == ["internal"]
