@@ -96,7 +96,7 @@ backup:  ## make a backup now, in deploy/backups
 	@deploy/compose.sh exec -T backup sh /opt/neo-backup/backup.sh
 restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and starts the services)
 	@deploy/restore.sh "$(FILE)"
-WHOLE_SUITE := one_round.py confinement.py monitoring.py scanning.py keeping.py kills.py standing_apart.py
+WHOLE_SUITE := one_round.py confinement.py monitoring.py scanning.py keeping.py kills.py standing_apart.py scaled.py
 test-deploy: .setup-deploy  ## build the images, start the suite in a Docker engine, go each way through it once
 	@$(BIN)/pytest --timeout 1800 tests/deploy/suite/one_round.py tests/deploy/suite/confinement.py
 test-deploy-full: .setup-deploy  ## the same with everything else, restored after a wipe, and each container killed (half an hour)
