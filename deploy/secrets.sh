@@ -7,7 +7,7 @@ umask 077
 cd "$(dirname "$0")/.."
 . deploy/settings.sh
 secrets=deploy/secrets
-owner=${NEO_UID:-10001}
+owner=$(value NEO_UID 10001)
 made=0
 
 letters() {  # letters COUNT SET: that many random characters of a set

@@ -10,6 +10,8 @@ if [ ! -e .env ]; then
     cp .env.example .env
     echo "made .env from .env.example"
 fi
+NEO_UID=$(value NEO_UID 10001)
+export NEO_UID
 deploy/secrets.sh
 ai=$(value AI_DOMAIN ai.localhost) telegram=$(value TELEGRAM_DOMAIN telegram.localhost) mail=$(value MAIL_DOMAIN mail.localhost)
 if stands_alone; then
@@ -51,7 +53,7 @@ target domains "$domains"
 
 # Folders that containers write into, and secrets, belong to the user that they run as.
 if [ "$(id -u)" = 0 ]; then
-    chown -R "${NEO_UID:-10001}:${NEO_UID:-10001}" deploy/backups deploy/acme deploy/state deploy/certificates
+    chown -R "$NEO_UID:$NEO_UID" deploy/backups deploy/acme deploy/state deploy/certificates
 fi
 deploy/compose.sh build --quiet
 deploy/compose.sh up --detach --remove-orphans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,9 +39,48 @@ SERVICES = {
 }
 
 
+OF_SERVICES = frozenset().union(*(service.names() for service in SERVICES.values()))
+
+
+def deployed() -> dict[str, set[str]]:
+    """What compose's files and deploy's scripts read from .env that is no service's, with its defaults."""
+    root, found = EXAMPLE.parent, defaultdict(set)
+    files = [
+        *root.glob("docker-compose*.yml"),
+        *root.glob("deploy/*.yml"),
+        *root.glob("services/*/compose.yml"),
+    ]
+    uses = [
+        use for path in files for use in re.findall(r"\$\{([A-Z_]+)(?::-([^}]*))?[^}]*\}", path.read_text())
+    ]
+    for path in root.glob("deploy/*.sh"):
+        uses += re.findall(r"\$\(value ([A-Z_]+) '?([^')]*)'?\)", path.read_text())
+    for name, default in uses:
+        found[name].add(default)
+    return {name: defaults for name, defaults in found.items() if name not in OF_SERVICES}
+
+
+def assigned() -> dict[str, str]:
+    """The lines of the example."""
+    return dict(
+        ASSIGNMENT.findall(line)[0] for line in EXAMPLE.read_text().splitlines() if ASSIGNMENT.match(line)
+    )
+
+
 def test_the_example_names_exactly_the_settings_each_once() -> None:
     named = [found.group(1) for line in EXAMPLE.read_text().splitlines() if (found := ASSIGNMENT.match(line))]
-    assert sorted(named) == sorted(set().union(*(service.names() for service in SERVICES.values())))
+    assert sorted(named) == sorted({*OF_SERVICES, *deployed()})
+
+
+@pytest.mark.parametrize("name", sorted(deployed()))
+def test_the_example_gives_the_defaults_of_the_deployment(name: str) -> None:
+    (default,) = deployed()[name]
+    if not name.endswith("_IMAGE"):
+        assert assigned()[name] == default
+        return
+    # A version that is written into an .env would stay there when an upgrade brings another.
+    assert assigned()[name] == ""
+    assert re.search(rf"^# (.* )?{re.escape(default)}\n{name}=$", EXAMPLE.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
