@@ -31,6 +31,8 @@ class Load:
     messages: int
     gap: float
     """Seconds between two messages of one person."""
+    together: bool = False
+    """Whether the first ones come in the same moment."""
 
     @property
     def total(self) -> int:
@@ -40,6 +42,7 @@ class Load:
 
 RUSH = Load(PEOPLE, 5, 12.0)
 STEADY = Load(100, 4, 10.0)
+WAVE = Load(PEOPLE, 1, 12.0, together=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,10 @@ class Line:
 
 def main() -> int:
     """The exit status: 0 where everything was passed."""
-    parts: dict[str, Callable[[Town], list[Line]]] = {"rush": rush, "steady": steady}
+    parts: dict[str, Callable[[Town], list[Line]]] = {"rush": rush, "steady": steady, "wave": wave}
     kinds = ["sqlite", "postgresql"]
     parser = argparse.ArgumentParser(prog="loadtests.telegram", description=__doc__)
-    parser.add_argument("--part", choices=[*parts], action="append", help="default: both")
+    parser.add_argument("--part", choices=[*parts], action="append", help="default: all")
     parser.add_argument("--database", choices=kinds, action="append", help="default: both")
     options = parser.parse_args()
     missed = 0
@@ -112,6 +115,19 @@ def steady(place: Town) -> list[Line]:
     ]
 
 
+def wave(place: Town) -> list[Line]:
+    """A thousand messages in one moment, over the forty connections that Telegram keeps."""
+    report = _people(place, WAVE)
+    _until_answered(place, WAVE.total)
+    answered, _ = _answered(report, _city(place))
+    waits = f"{report['p50']:.0f} ms, p95 {report['p95']:.0f} ms, the last {report['most']:.0f} ms"
+    return [
+        Line(f"{WAVE.total:,} messages answered, each once", f"{answered:,}", answered == WAVE.total),
+        Line("calls that the webhook refused", f"{report['failures']}", report["failures"] == 0),
+        Line("stored, waiting for a connection included", waits, passed=True),
+    ]
+
+
 def _flat(samples: list[float]) -> Line:
     """The last third of the service's memory is not much above the one before."""
     third = len(samples) // 3
@@ -135,6 +151,7 @@ def _people(place: Town, load: Load) -> dict[str, Any]:
         "people": load.people,
         "messages": load.messages,
         "gap": load.gap,
+        "together": load.together,
         "first_update": 1_000_000,
         "first_person": FIRST_PERSON,
         "path": WEBHOOK_PATH,

@@ -8,6 +8,7 @@ have been shown.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ async def main() -> None:
     async with telegram_server(also=add_report) as telegram, Core(pause=0.0).listening() as core:
         for number in range(PEOPLE):
             telegram.world.add_person(Person(FIRST_PERSON + number, f"Person {number}", "fr"))
+        # A pause for collecting would let calls wait and then be counted as if they had come all at once.
+        gc.disable()
         print(json.dumps({"telegram": telegram.url, "core": core.url}), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -1,6 +1,7 @@
 """People who write, as Telegram's calls of the service's webhook.
 
-``LOAD`` in the environment says how: people, messages of each, and seconds between two of them.
+``LOAD`` in the environment says how: people, messages of each, seconds between two of them, and whether the
+first ones come in the same moment.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ LOAD = json.loads(os.environ["LOAD"])
 RETRY_SECONDS = 1.0
 CONNECTIONS = 40
 """So many Telegram keeps open at most: setWebhook's ``max_connections``, unless a bot says otherwise."""
+BEGIN = time.monotonic() + 5.0
+"""When all write at once who do so: all are there by then."""
 _numbers = itertools.count()
 _updates = itertools.count(LOAD["first_update"])
 _said: dict[str, float] = {}
@@ -33,11 +36,12 @@ class Writer(FastHttpUser):
     client_pool = HTTPClientPool(concurrency=CONNECTIONS, connection_timeout=60.0, network_timeout=60.0)
 
     def on_start(self) -> None:
-        """People do not write in the same moment, and keep their own time: locust's pacing would count from
-        when all were there, and let them write in step from the second message on."""
+        """But for ``together``, people do not write in the same moment, and keep their own time: locust's
+        pacing would count from when all were there, and let them write in step from the second message on."""
         self.number = next(_numbers) % LOAD["people"]
         self.left = LOAD["messages"]
-        self.next_at = time.monotonic() + random.uniform(0, LOAD["gap"])
+        own = time.monotonic() + random.uniform(0, LOAD["gap"])
+        self.next_at = BEGIN if LOAD["together"] else own
         time.sleep(self.wait_time())
 
     def wait_time(self) -> float:
@@ -82,6 +86,7 @@ def tell(environment: Any, **_: Any) -> None:
         "requests": total.num_requests,
         "failures": total.num_failures,
         "p95": total.get_response_time_percentile(0.95),
+        "most": total.max_response_time,
         "p50": total.get_response_time_percentile(0.5),
     }
     Path(LOAD["report"]).write_text(json.dumps(report))
