@@ -29,7 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.engine import Engine
 from sqlalchemy.util import await_only
 
-from servicekit.storage.copying import PAGE_BYTES, PAGE_ROWS, Copied, CopyRefused, copy
+from servicekit.storage import copying
+from servicekit.storage.copying import PAGE_ROWS, Copied, CopyRefused, copy
 from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.migrating import Schema, upgrade
 from servicekit.storage.types import Moment, Words
@@ -159,9 +160,10 @@ async def test_all_of_it_is_there_then_and_numbering_goes_on(pair: Pair) -> None
         assert (await connection.execute(fresh)).scalar_one() == len(contents) + 1
 
 
-async def test_large_rows_are_read_a_few_at_a_time(pair: Pair) -> None:
-    large = tuple(bytes([number]) * (PAGE_BYTES // 3 + 1) for number in range(7))
-    await pair.fill(contents=(b"small", *large, bytes(PAGE_BYTES + 1)))
+async def test_large_rows_are_read_a_few_at_a_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "PAGE_BYTES", 30_000)
+    large = tuple(bytes([number]) * 10_001 for number in range(7))
+    await pair.fill(contents=(b"small", *large, bytes(30_001)))
     pages: list[int] = []
 
     def note(_connection: object, _cursor: object, statement: str, values: object, *_: object) -> None:
@@ -177,7 +179,7 @@ async def test_large_rows_are_read_a_few_at_a_time(pair: Pair) -> None:
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert len(pages) == 5
-    assert all(size <= PAGE_BYTES for size in pages[:-1])
+    assert all(size <= 30_000 for size in pages[:-1])
     assert await everything(pair.target) == await everything(pair.source)
 
 
