@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import signal
 import sys
@@ -172,28 +173,40 @@ async def test_a_killed_service_goes_on_where_it_was(
         await post_office.answers(anne, 2)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"EMAIL_ADDRESS": ""}, b"EMAIL_ADDRESS is missing"),
-        ({"EMAIL_PASSWORD": ""}, b"EMAIL_PASSWORD is missing"),
-        ({"BRAND_PATH": "/nowhere.json"}, b"BRAND_PATH"),
-        ({"DKIM_KEY_PATH": "/nowhere.pem"}, b"DKIM_KEY_PATH"),
-        ({"PROMPTS_PATH": "/nowhere"}, b"PROMPTS_PATH"),
-        ({"MAX_MAIL_AGE_DAYS": "90"}, b"RETENTION_DAYS"),
-        ({"DATABASE_URL": "oracle://x"}, b"DATABASE_URL"),
-        ({"ACCOUNTS_PATH": "/nowhere.json"}, b"ACCOUNTS_PATH"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+WRONG = (
+    ({"EMAIL_ADDRESS": ""}, "EMAIL_ADDRESS is missing"),
+    ({"EMAIL_PASSWORD": ""}, "EMAIL_PASSWORD is missing"),
+    ({"BRAND_PATH": "/nowhere.json"}, "BRAND_PATH"),
+    ({"DKIM_KEY_PATH": "/nowhere.pem"}, "DKIM_KEY_PATH"),
+    ({"PROMPTS_PATH": "/nowhere"}, "PROMPTS_PATH"),
+    ({"MAX_MAIL_AGE_DAYS": "90"}, "RETENTION_DAYS"),
+    ({"DATABASE_URL": "oracle://x"}, "DATABASE_URL"),
+    ({"ACCOUNTS_PATH": "/nowhere.json"}, "ACCOUNTS_PATH"),
 )
-async def test_what_is_wrong_is_said_in_one_sentence(
-    post_office: PostOffice, tmp_path: Path, wrong: dict[str, str], told: bytes
-) -> None:
-    environment = post_office.settings("http://127.0.0.1:9") | wrong | {"PATH": os.environ["PATH"]}
+ONE_AFTER_THE_OTHER = """
+import json, os, sys
+from mail_service.cli import command
+for environment in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update(environment)
+    status = command(["run"])
+    print("\\x1e", status, "\\x1e", sep="", file=sys.stderr, flush=True)
+"""
+"""As so many processes, of which each would take seconds to begin."""
+
+
+async def test_what_is_wrong_is_said_in_one_sentence(post_office: PostOffice, tmp_path: Path) -> None:
+    right = post_office.settings("http://127.0.0.1:9") | {"PATH": os.environ["PATH"]}
     process = await asyncio.create_subprocess_exec(
-        COMMAND, "run", env=environment, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", ONE_AFTER_THE_OTHER),
+        env=right,
+        cwd=tmp_path,
+        stdin=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
-    _, errors = await process.communicate()
-    assert process.returncode == 2
-    assert told in errors
-    assert b"Traceback" not in errors
+    _, errors = await process.communicate(json.dumps([right | wrong for wrong, _ in WRONG]).encode())
+    said = errors.decode().split("\x1e")
+    assert "Traceback" not in errors.decode()
+    assert said[1::2] == ["2"] * len(WRONG)
+    for (wrong, told), sentence in zip(WRONG, said[0::2], strict=False):
+        assert told in sentence, wrong
