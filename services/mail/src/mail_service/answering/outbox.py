@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from mail_service.sending.port import NotSent, OutgoingMail, Outlet, Refused
+from servicekit.journal.heard_out import heard_out
 from servicekit.journal.lane import Also, HeldLane
 from servicekit.journal.records import Part, PartState
 from servicekit.storage.database import StorageUnavailable
@@ -49,15 +50,7 @@ class Outbox:
             StorageUnavailable: before the call only.
         """
         part = await lane.sending(part)
-        going = asyncio.ensure_future(self._send(lane, part, outlet, mail, also))
-        try:
-            return await asyncio.shield(going)
-        except asyncio.CancelledError:
-            await asyncio.wait({going}, timeout=LAST_WORD_SECONDS)
-            if not going.cancel():
-                # Whatever it was, it is noted, or the part says that nobody knows.
-                going.exception()
-            raise
+        return await heard_out(self._send(lane, part, outlet, mail, also), LAST_WORD_SECONDS)
 
     async def _send(self, lane: HeldLane, part: Part, outlet: Outlet, mail: OutgoingMail, also: Also) -> Part:
         try:

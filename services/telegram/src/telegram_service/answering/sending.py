@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from servicekit.journal.heard_out import heard_out
 from servicekit.journal.lane import HeldLane
 from servicekit.journal.records import Part, PartState
 from servicekit.storage.database import StorageUnavailable
@@ -68,15 +69,8 @@ class Outbox:
         self._out.pop(part.id, None)
         content = await self._file(place, outgoing)
         part = await lane.sending(part)
-        going = asyncio.ensure_future(self._send(lane, part, place, outgoing, content, complete=complete))
-        try:
-            return await asyncio.shield(going)
-        except asyncio.CancelledError:
-            await asyncio.wait({going}, timeout=REPLY_SECONDS)
-            if not going.cancel():
-                # Whatever it was, it is noted, or the part says that nobody knows.
-                going.exception()
-            raise
+        going = self._send(lane, part, place, outgoing, content, complete=complete)
+        return await heard_out(going, REPLY_SECONDS)
 
     async def _file(self, place: Place, outgoing: Outgoing) -> bytes:
         """What is to go out as a document; empty: a message. Raises Refused, StorageUnavailable."""
