@@ -72,6 +72,6 @@ def test_what_crashes_comes_back_by_itself(suite: Installation, traffic: Traffic
     traffic.settle(written)
 
 
-def test_programs_asked_again_and_no_more(program: Program) -> None:
+def test_programs_had_to_ask_again(program: Program) -> None:
     print(f"asked again: {program.retried} times")
     assert program.retried > 0
