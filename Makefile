@@ -71,7 +71,7 @@ load-full: .setup-test  ## the same, then 100 clients, 1,000 people on Telegram 
 	@PYTHONPATH=$(SUPPORT) $(BIN)/python -m loadtests.suite --full $(LOAD)
 
 .PHONY: load-telegram load-mail
-load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; on both databases, 9 minutes)
+load-telegram: .setup-test  ## 1,000 people write to the Telegram service at once (locust; on both databases, 10 minutes)
 	@PYTHONPATH=.:tools:tests/support:services/telegram/tests/support $(BIN)/python -m loadtests.telegram
 
 load-mail: .setup-test  ## 1,000 mails at once, and 10,000 in the mailbox at the start (locust; MAIL_LOAD="--help" says more)

@@ -93,7 +93,11 @@ def rush(place: Town) -> list[Line]:
             f"{rate:.1f}/s, {rate / TELEGRAM_PER_SECOND:.0%}",
             rate >= 0.9 * TELEGRAM_PER_SECOND,
         ),
-        Line("calls that Telegram refused (429)", f"{city['refused']}", city["refused"] == 0),
+        Line(
+            "calls that Telegram refused (429), below one in 1,000",
+            f"{city['refused']}",
+            city["refused"] * 1_000 < RUSH.total,
+        ),
         _flat(place.costs.memory),
         _spent(place, RUSH.total),
     ]
