@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import pytest
 from hypothesis import given
@@ -90,14 +90,15 @@ def test_who_waits_leaves_one_after_the_other_and_nobody_waits_without_need() ->
     assert waited == pytest.approx([sooner + STRETCH_SECONDS for sooner in at_once[:3]])
 
 
-@given(st.lists(st.floats(0.0, 0.3), min_size=40, max_size=80))
+@given(st.lists(st.floats(0.0, 0.3), min_size=60, max_size=80))
 def test_a_wait_that_lasts_too_long_crowds_nobody_behind_it(late: list[float]) -> None:
     """All wait at the same time, and each wakes up late."""
     telegram, left, sleepers = Telegram(), list[float](), list[tuple[float, asyncio.Future[None]]]()
+    lateness = cycle(late)
 
     async def sleep(seconds: float) -> None:
         waking = asyncio.get_running_loop().create_future()
-        sleepers.append((telegram.now + seconds + late[len(left) % len(late)], waking))
+        sleepers.append((telegram.now + seconds + next(lateness), waking))
         await waking
 
     messenger = SteadyMessenger(Deaf(), clock=lambda: telegram.now, sleep=sleep)  # type: ignore[arg-type]
