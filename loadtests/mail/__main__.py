@@ -4,6 +4,7 @@ passed and what was missed."""
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append", help="default: both")
     parser.add_argument("--workers", type=int, help="default: that of the service")
     options = parser.parse_args()
+    # An end in order takes the servers along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     missed = 0
     for part in options.part or PARTS:
         for database in options.database or ["postgresql", "sqlite"]:
