@@ -15,7 +15,8 @@ export NEO_UID
 deploy/secrets.sh
 ai=$(value AI_DOMAIN ai.localhost) telegram=$(value TELEGRAM_DOMAIN telegram.localhost) mail=$(value MAIL_DOMAIN mail.localhost)
 if stands_alone; then
-    if runs_here ai-core; then deploy/certificates.sh "$ai"; else deploy/certificates.sh "$telegram"; fi
+    if runs_here ai-core; then deploy/certificates.sh "$ai"; fi
+    if runs_here telegram; then deploy/certificates.sh "$telegram"; fi
 else
     deploy/certificates.sh "$ai" "$telegram" "$mail"
 fi

@@ -28,6 +28,10 @@ HTTPS_PORTS = {"ai-core": 18_543, "telegram": 18_544}
 TELEGRAM_PORT, SMTP_PORT, SUBMISSION_PORT, IMAP_PORT = 18_199, 18_125, 18_587, 18_993
 MAIL_SERVER = "neoapart_mail_server"
 AUTHORITY = "ai_core_authority.pem"
+LIST_DATABASES = (
+    "PGPASSWORD=$(cat /run/secrets/superuser_password) psql -h 127.0.0.1 -U postgres -Atc "
+    "\"SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'\""
+)
 SETTINGS = {
     "telegram": {
         "COMPOSE_PROFILES": "webhook",
@@ -167,13 +171,10 @@ def test_each_server_runs_its_own_parts_and_knows_nothing_of_the_others(
             f"import socket\ntry: socket.gethostbyname('ai-core')\nexcept OSError: print('{channel.service}')"
         )
         assert channel.inside(channel.service, "python", "-c", look).strip() == channel.service
-        listed = channel.inside("postgres", "psql", "-U", "postgres", "-Atc", LIST_DATABASES)
+        listed = channel.inside("postgres", "sh", "-c", LIST_DATABASES)
         assert listed.split() == [channel.service]
     published = mail[0].engine.docker("ps", "--format", "{{.Ports}}", "-f", f"name=^{mail[0].project}_")
     assert "->" not in published
-
-
-LIST_DATABASES = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
 
 
 def test_a_message_on_telegram_is_answered_by_the_core_elsewhere(bot: tuple[Server, Telephone]) -> None:
