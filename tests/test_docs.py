@@ -222,6 +222,8 @@ def test_every_door_setting_and_link_of_a_guide_is_there(guide: str) -> None:
         if language == "ini":
             for name in re.findall(r"^([A-Z_]+)=", block, flags=re.MULTILINE):
                 assert re.search(rf"\b{name}\b", known), f"{name} is no setting"
+    for script in re.findall(r"\bdeploy/[\w/]+\.sh\b", content):
+        assert (ROOT / script).exists(), f"{guide} names {script}"
     for target in re.findall(r"\]\(([^):]+)\)", content):
         file, _, heading = target.partition("#")
         path = (DOCS / file).resolve() if file else DOCS / guide

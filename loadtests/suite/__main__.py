@@ -40,6 +40,9 @@ def main() -> int:
     )
     parser.add_argument("--only-full", action="store_true", help="only these")
     parser.add_argument("--engine", choices=get_args(Engine), action="append", help="default: both")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="of the full load: 0.1 is a tenth of everybody"
+    )
     options = parser.parse_args()
     # Whatever was started is ended, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -48,7 +51,7 @@ def main() -> int:
         lines += _short()
     if options.full or options.only_full:
         for engine in options.engine or get_args(Engine):
-            lines += _full(engine)
+            lines += _full(engine, options.scale)
     print(f"The pages are in {HERE}.")
     return 0 if all(line.passed is not False for line in lines) else 1
 
@@ -64,11 +67,22 @@ def _short() -> list[Line]:
     return _told("Load, with the demo model", lines, costs, "steady")
 
 
-def _full(engine: Engine) -> list[Line]:
+def _full(engine: Engine, scale: float) -> list[Line]:
     """Everything at once."""
-    print(f"100 API clients, 1,000 people on Telegram, 1,000 mails; engine: {engine} …", flush=True)
+    clients, people = round(20 * scale), round(1_000 * scale)
+    print(
+        f"{5 * clients} API clients, {people:,} people on Telegram, as many mails; engine: {engine} …",
+        flush=True,
+    )
     with town(engine) as place:
-        plan = replace(place.plan, talkers=40, singles=40, readers=20, people=1_000, letters=1_000)
+        plan = replace(
+            place.plan,
+            talkers=2 * clients,
+            singles=2 * clients,
+            readers=clients,
+            people=people,
+            letters=people,
+        )
         outcome, costs = _run(place, plan, f"full-{engine}", plan.within + 5.0)
     return _told(f"Full load, engine: {engine}", promises.full(outcome), costs, f"full-{engine}")
 
