@@ -121,6 +121,7 @@ SERVERS: dict[str, Callable[[], Path | None]] = {
     SPAMD: program("spamd"),
     CHROMIUM: program("chromium"),
     COMPOSE: compose,
+    SHELLCHECK: program("shellcheck"),
 }
 
 
