@@ -20,11 +20,10 @@ import httpx
 import psutil
 
 from certificates import issue
-from loadtests.bench.servers import free_port
 from loadtests.mail.letters import BLOCKED
 from mail_chaos.core import KEY
 from mail_servers import PASSWORD, Dovecot, Postfix, somebody
-from servers import PostgresServer, RedisServer
+from servers import PostgresServer, RedisServer, _free_port
 
 Kept = Literal["sqlite", "postgresql"]
 SECRET = "a secret of the load test"  # noqa: S105 - nobody's
@@ -52,7 +51,7 @@ class Service:
         with (self.folder / "service.log").open("a") as log:
             self._process = psutil.Popen(command, env=self.environ, cwd=self.folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
+        while self._process.poll() is None and time.monotonic() < deadline:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"{self.url}/livez", trust_env=False).is_success:
                     return
@@ -125,7 +124,7 @@ def town(kept: Kept, *, workers: int | None = None) -> Iterator[Town]:
         stack.callback(redis.close)
         redis.start()
         address, mailbox = _database(stack, kept, folder), somebody("example.test")
-        port = free_port()
+        port = _free_port()
         environ = {
             **paths(),
             "EMAIL_ADDRESS": mailbox,
