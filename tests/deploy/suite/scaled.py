@@ -20,7 +20,7 @@ from telegram_server import TOKEN
 
 PROJECT = "neoscaled"
 NETWORK = "172.29.21"
-HTTP_PORT, HTTPS_PORT, TELEGRAM_PORT = 18_280, 18_643, 18_299
+HTTP_PORT, HTTPS_PORT, TELEGRAM_PORT = 18_280, 18_743, 18_299
 AI, BOT = "ai.scaled.test", "telegram.scaled.test"
 PROGRAMS = 4
 SECONDS = 3.0
