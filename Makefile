@@ -103,7 +103,7 @@ test-deploy-full: .setup-deploy  ## the same with everything else, restored afte
 	@$(BIN)/pytest --timeout 1800 $(addprefix tests/deploy/suite/,$(WHOLE_SUITE))
 
 .PHONY: test-install
-test-install: .setup-deploy  ## try deploy/install.sh on real Debian 12 and 13, each in a folder (ten minutes, root)
+test-install: .setup-deploy  ## try deploy/install.sh on Debian and Ubuntu, each in a folder (twenty minutes, root)
 	@$(BIN)/pytest --timeout 1800 tests/deploy/real_install.py
 
 .PHONY: dns
