@@ -19,7 +19,8 @@ from tests.deploy.suite.telephone import Telephone
 from telegram_server import TOKEN
 
 PROJECT = "neoscaled"
-NETWORK = "172.29.21"
+NETWORK = "10.213.21"
+"""Outside of what Docker gives to networks that ask for none."""
 HTTP_PORT, HTTPS_PORT, TELEGRAM_PORT = 18_280, 18_743, 18_299
 AI, BOT = "ai.scaled.test", "telegram.scaled.test"
 PROGRAMS = 4

@@ -23,7 +23,8 @@ QUESTION = "Bonjour, quelle est la durée du travail ?"
 ANNE, BERTHE = 1, 2
 AI, BOT, MAIL = "ai.apart.test", "telegram.apart.test", "mail.apart.test"
 PROJECTS = {name: f"neoapart{name.replace('-', '')}" for name in ("ai-core", "telegram", "mail")}
-NETWORKS = {"ai-core": "172.29.11", "telegram": "172.29.12", "mail": "172.29.13"}
+NETWORKS = {"ai-core": "10.213.11", "telegram": "10.213.12", "mail": "10.213.13"}
+"""Outside of what Docker gives to networks that ask for none."""
 HTTPS_PORTS = {"ai-core": 18_543, "telegram": 18_544}
 TELEGRAM_PORT, SMTP_PORT, SUBMISSION_PORT, IMAP_PORT = 18_199, 18_125, 18_587, 18_993
 MAIL_SERVER = "neoapart_mail_server"
