@@ -199,6 +199,8 @@ def test_keys_come_in_and_open_and_their_counters_go_on(
     ("change", "reason"),
     [
         ({"key": "sk-1234"}, "no key of this service"),
+        ({"key": None, "id": "abcdefghij", "secret_sha256": "0b" * 32 + "\n"}, "secret_sha256"),
+        ({"key": None, "id": "klmnopqrst\n", "secret_sha256": "0b" * 32}, "$.id"),
         ({"key": None}, "both `id` and `secret_sha256`"),
         ({"id": "abcdefghij"}, "does not belong"),
         ({"scopes": ["everything"]}, "scopes"),

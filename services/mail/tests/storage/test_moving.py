@@ -210,6 +210,7 @@ def test_letters_come_in_and_their_thread_goes_on(capsys: pytest.CaptureFixture[
         ({"message_id": ""}, "message_id"),
         ({"at": "yesterday"}, "$.at"),
         ({"thread": "t"}, "thread"),
+        ({"thread": "a" * 64 + "\n"}, "thread"),
         ({"color": "red"}, "color"),
         ({"answer": {"text": "?"}}, "message_id"),
     ],

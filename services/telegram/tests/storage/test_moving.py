@@ -17,7 +17,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from servicekit.journal.journal import Journal
 from servicekit.storage import transfer
@@ -36,7 +36,7 @@ from telegram_service.storage.broadcasts import Broadcasts
 from telegram_service.storage.conversations import Conversations
 from telegram_service.storage.migrations import SCHEMA
 from telegram_service.storage.tables import journal as journal_tables
-from telegram_service.storage.tables import metadata
+from telegram_service.storage.tables import metadata, turns
 from telegram_service.storage.transfer import TelegramRecords
 
 ANNE, BOB = 42, 6_000_000_000
@@ -223,6 +223,8 @@ def test_people_and_what_they_said_come_in_and_their_conversation_goes_on(
         ([1], "object"),
         (WORDS | {"user": 7, "at": NOW.isoformat()}, "their line has to come first"),
         (WORDS | {"chat": "../42", "at": NOW.isoformat()}, "chat"),
+        (WORDS | {"chat": "42\n", "at": NOW.isoformat()}, "chat"),
+        ({"kind": "user", "id": 5, "\x1b[2J": 1}, "field `?[2J`"),
         (WORDS | {"question": None, "at": NOW.isoformat()}, "question"),
     ],
 )
@@ -370,10 +372,48 @@ async def test_many_of_one_moment_stay_in_their_order(
     lines = [json.dumps(one).encode() for one in [LINES[0], *same]]
     database = Database(database_url(f"sqlite:///{tmp_path}/many.db"))
     report = await read_all(iter(lines), database, TelegramRecords(SEAL))
-    assert report.kinds["turn"].new == 31
-    assert {refusal.reason for refusal in report.refusals} == {"more than 30 records have the same time"}
+    assert report.kinds["turn"].new == 30
+    reason = "more than 30 records have nearly the same time"
+    assert {refusal.reason for refusal in report.refusals} == {reason}
     conversations = Conversations(database, SEAL, lambda: NOW, session_timeout=timedelta(hours=1))
     found = await conversations.recent("42", 50)
-    assert [one.turn.question for one in found.turns] == [f"{number:02}" for number in range(31)]
+    assert [one.turn.question for one in found.turns] == [f"{number:02}" for number in range(30)]
     assert all(one.entry_id < 0 for one in found.turns)
+    await database.close()
+
+
+@pytest.mark.parametrize("earlier", [timedelta(microseconds=number) for number in (1, 29, 30, 31)])
+async def test_one_finds_room_shortly_before_others(
+    empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: timedelta
+) -> None:
+    monkeypatch.setattr(transfer, "MOST_OF_A_MOMENT", 30)
+    shutil.copy(empty, tmp_path / "near.db")
+    before = (NOW - earlier).isoformat()
+    said = [
+        WORDS | {"at": NOW.isoformat(), "question": "last"},
+        WORDS | {"at": before, "question": "first"},
+        WORDS | {"at": before, "question": "second"},
+    ]
+    lines = [json.dumps(one).encode() for one in [LINES[0], *said]]
+    database = Database(database_url(f"sqlite:///{tmp_path}/near.db"))
+    report = await read_all(iter(lines), database, TelegramRecords(SEAL))
+    assert (report.refused, report.kinds["turn"].new) == (0, 3)
+    async with database.reading() as connection:
+        taken = (await connection.execute(select(turns.c.entry_id))).scalars().all()
+    assert len(set(taken)) == 3
+    await database.close()
+
+
+async def test_a_turn_is_looked_for_by_an_index_however_long_its_chat_is(empty: Path, tmp_path: Path) -> None:
+    shutil.copy(empty, tmp_path / "long.db")
+    database = Database(database_url(f"sqlite:///{tmp_path}/long.db"))
+    asked: list[Any] = []
+    engine = database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    lines = [json.dumps(one).encode() for one in LINES]
+    await read_all(iter(lines), database, TelegramRecords(SEAL))
+    (looks, *_) = [one for one in asked if one[0].startswith("SELECT turns.entry_id, turns.lane")]
+    async with database.reading() as connection:
+        plan = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {looks[0]}", looks[1])).all()
+    assert "ix_turns_at (lane=? AND at=?)" in str(plan)
     await database.close()

@@ -23,8 +23,6 @@ COMMAND = "database"
 FINE = 0
 REFUSED = 1
 """Exit status: not all could be done."""
-MOST_REFUSALS = 100
-"""So many refused lines are told one by one."""
 
 
 class DatabaseSettings(Protocol):
@@ -147,11 +145,11 @@ def _tell(report: Report, *, dry_run: bool) -> int:
     ]
     end = "Nothing was changed: this was a dry run." if dry_run else ""
     _show(("record", "read", "new", "already there", "refused"), rows, end)
-    for refusal in report.refusals[:MOST_REFUSALS]:
+    for refusal in report.refusals:
         sys.stderr.write(f"line {refusal.line}: {refusal.reason}\n")
-    if (more := len(report.refusals) - MOST_REFUSALS) > 0:
+    if more := report.refused - len(report.refusals):
         sys.stderr.write(f"and {more} more lines\n")
-    return REFUSED if report.refusals else FINE
+    return REFUSED if report.refused else FINE
 
 
 def _both(options: argparse.Namespace, settings: DatabaseSettings) -> tuple[URL, URL]:

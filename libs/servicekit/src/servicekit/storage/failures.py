@@ -46,6 +46,14 @@ def means_unavailable(error: BaseException) -> bool:
     return isinstance(error, UNAVAILABLE) and not isinstance(error, OURS)
 
 
+def is_about_values(error: DBAPIError) -> bool:
+    """Whether the database works, and refuses what it is given: too long, too large, there already."""
+    # Of PostgreSQL, SQLAlchemy knows only part of these classes (PostgreSQL, "Error Codes": data exception,
+    # integrity constraint violation, program limit exceeded).
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return isinstance(error, IntegrityError | DataError) or state[:2] in {"22", "23", "54"}
+
+
 def is_lost_connection(error: BaseException) -> bool:
     """Whether the server is gone, as opposed to busy."""
     if isinstance(error, DBAPIError):

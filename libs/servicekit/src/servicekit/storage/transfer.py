@@ -10,13 +10,19 @@ from enum import Enum, auto
 from typing import Any, BinaryIO, Protocol
 
 import msgspec
-from sqlalchemy import Column, func, select
+from sqlalchemy import Column, exists, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.storage.database import Database
+from servicekit.storage.failures import is_about_values, without_values
 
 MAX_LINE_BYTES = 67_108_864
 MOST_OF_A_MOMENT = 100_000
+MOST_REFUSALS = 100
+"""So many refused lines are told one by one."""
+MOST_OF_A_REASON = 300
+"""Characters: a reason may name a field of the line."""
 UNREADABLE = "(unreadable)"
 """The kind of a line that is no record."""
 
@@ -79,6 +85,12 @@ class Report:
 
     kinds: dict[str, Counts] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+    """The first MOST_REFUSALS of them."""
+
+    @property
+    def refused(self) -> int:
+        """How many lines were not taken."""
+        return sum(counts.refused for counts in self.kinds.values())
 
     def note(self, line: int, kind: str, result: Verdict | str) -> None:
         """What became of a line: a text says why it was refused."""
@@ -90,7 +102,13 @@ class Report:
             counts.known += 1
         else:
             counts.refused += 1
-            self.refusals.append(Refusal(line, str(result)))
+            if len(self.refusals) < MOST_REFUSALS:
+                self.refusals.append(Refusal(line, _shown(str(result))))
+
+
+def _shown(reason: str) -> str:
+    """For a terminal: a field's name may hold what moves its cursor."""
+    return "".join(one if one.isprintable() else "?" for one in reason[:MOST_OF_A_REASON])
 
 
 class _DryRun(Exception):
@@ -128,9 +146,17 @@ async def _taken(
     try:
         record = decoder.decode(line)
         kind = str(record.__struct_config__.tag)
-        return kind, await records.store(connection, record)
+        # PostgreSQL would take nothing more in this transaction after a statement that fails.
+        async with connection.begin_nested():
+            return kind, await records.store(connection, record)
     except (Refused, msgspec.DecodeError, UnicodeDecodeError) as error:
         return kind, str(error)
+    except RecursionError:
+        return kind, "it is nested too deeply"
+    except DBAPIError as error:
+        if not is_about_values(error):
+            raise
+        return kind, f"the database does not take it ({without_values(error).orig})"
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
@@ -163,12 +189,24 @@ def in_utc(moment: datetime) -> datetime:
 
 async def number_for(connection: AsyncConnection, column: Column[int], moment: datetime) -> int:
     """A number for what came from elsewhere, where the journal numbers what comes in: below all of the
-    journal's, which are positive, and in the order of time. Raises Refused."""
+    journal's, which are positive, and in the order of time: one for each microsecond, and those of the same
+    time take what is free behind it. Raises Refused."""
     first = _LOWEST + (moment - _EPOCH) // timedelta(microseconds=1)
-    taken = select(func.max(column)).where(column.between(first, first + MOST_OF_A_MOMENT))
-    last: int | None = (await connection.execute(taken)).scalar_one_or_none()
-    if last is None:
+    end = first + MOST_OF_A_MOMENT - 1
+    is_first_taken = select(column).where(column == first).limit(1)
+    if (await connection.execute(is_first_taken)).first() is None:
         return first
-    if last - first >= MOST_OF_A_MOMENT:
-        raise Refused(f"more than {MOST_OF_A_MOMENT} records have the same time")
-    return last + 1
+    last: int = (
+        await connection.execute(select(func.max(column)).where(column.between(first, end)))
+    ).scalar_one()
+    if last < end:
+        return last + 1
+    # The last number may be that of another time, with free ones before it.
+    next_one = column.table.alias().c[column.name]
+    free = select(func.min(column)).where(
+        column.between(first, end - 1), ~exists().where(next_one == column + 1)
+    )
+    before: int | None = (await connection.execute(free)).scalar_one_or_none()
+    if before is None:
+        raise Refused(f"more than {MOST_OF_A_MOMENT} records have nearly the same time")
+    return before + 1

@@ -24,8 +24,8 @@ from servicekit.storage.paging import rows_of
 from servicekit.storage.transfer import Refused, Verdict, in_utc
 
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
-Id = Annotated[str, msgspec.Meta(pattern="^[a-z0-9]{10}$")]
-Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]{10}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
 PerMinute = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]

@@ -53,7 +53,7 @@ class LetterRecord(_Strict, frozen=True, kw_only=True, tag="letter", tag_field="
     """Who wrote; empty: the letter does not say."""
     account: Address | None = None
     """Which of our addresses it was written to."""
-    thread: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    thread: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
     """As an export names it; None: by account, address and the first of the references."""
     message_id: MessageId
     at: Moment

@@ -57,6 +57,8 @@ turns = Table(
 )
 Index("ix_turns_lane", turns.c.lane, turns.c.conversation, turns.c.entry_id)
 Index("ix_turns_person_id", turns.c.person_id)
+# For an import, which asks of each turn whether it is there.
+Index("ix_turns_at", turns.c.lane, turns.c.at)
 
 conversations = Table(
     "conversations",

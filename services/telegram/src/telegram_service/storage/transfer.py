@@ -23,7 +23,7 @@ from telegram_service.storage.tables import conversations, people, turns
 
 # Telegram's numbers have at most 52 significant bits (Bot API, "User").
 Id = Annotated[int, msgspec.Meta(ge=1, lt=2**52)]
-Chat = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,19}(:[0-9]{1,19})?$")]
+Chat = Annotated[str, msgspec.Meta(pattern=r"^-?[0-9]{1,19}(:[0-9]{1,19})?\Z")]
 """A chat's number, negative for groups, and a topic's number where there is one."""
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
@@ -129,10 +129,11 @@ class TelegramRecords:
         return Verdict.NEW
 
     async def _is_there(self, connection: AsyncConnection, said: Said, at: datetime) -> bool:
-        here = (turns.c.lane == said.chat) & (turns.c.person_id == said.user) & (turns.c.at == at)
+        # Not by the person as well: SQLite would choose their index, and read all they have ever said.
+        here = (turns.c.lane == said.chat) & (turns.c.at == at)
         rows = (await connection.execute(select(turns).where(here))).mappings().all()
         wanted = (said.question, said.answer, said.document)
-        found = [self._said(row) for row in rows]
+        found = [self._said(row) for row in rows if row["person_id"] == said.user]
         return any(one and (one.question, one.answer, one.document) == wanted for one in found)
 
     async def _go_on(self, connection: AsyncConnection, said: Said, at: datetime) -> None:
@@ -143,9 +144,9 @@ class TelegramRecords:
             if await _insert(connection, conversations, fresh) is Verdict.NEW:
                 self._begun[lane] = state
         elif state > self._begun[lane]:
-            self._begun[lane] = state
             values = {"number": state[0], "last_used": state[1]}
             await connection.execute(update(conversations).where(conversations.c.lane == lane).values(values))
+            self._begun[lane] = state
 
     def _said(self, row: RowMapping) -> Said | None:
         names, lane = ("question", "answer", "document"), row["lane"]
