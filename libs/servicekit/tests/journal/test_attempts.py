@@ -94,3 +94,43 @@ async def test_a_database_that_goes_away_is_waited_for_until_it_can_be_taken_bac
     assert await tried(office, entry) == 0
     await impatient.close()
     await locker.close()
+
+
+@pytest.mark.parametrize("is_told_to_end", [False, True])
+async def test_what_holds_each_process_up_for_longer_than_the_lease_is_not_tried_for_ever(
+    office: Office, is_told_to_end: bool
+) -> None:
+    held, entry = await office.claimed()
+
+    async def hold_up(lane: HeldLane) -> HeldLane:
+        """Somebody else goes on meanwhile."""
+        begun, successors = asyncio.Event(), list[HeldLane | None]()
+
+        async def work() -> None:
+            async with attempt(lane, entry):
+                office.clock.turn(LEASE)
+                successors.append(await office.journal("another").claim())
+                begun.set()
+                if is_told_to_end:
+                    await asyncio.Event().wait()
+                await lane.renew()
+
+        working = asyncio.create_task(work())
+        await begun.wait()
+        # As a crew does when it renews the lease and cannot.
+        if is_told_to_end:
+            working.cancel()
+        await asyncio.wait({working})
+        (successor,) = successors
+        assert successor is not None
+        return successor
+
+    counted = list[int]()
+    for _ in range(4):
+        held = await hold_up(held)
+        counted.append(await tried(office, entry))
+    assert counted == [0, 1, 2, 3]
+    # Something came of it: whatever happens then begins anew.
+    await held.put_off(entry, office.clock(), "the AI core is away", forgive=True)
+    await hold_up(held)
+    assert await tried(office, entry) == 2

@@ -33,7 +33,7 @@ from servicekit.storage import copying
 from servicekit.storage.copying import PAGE_ROWS, Copied, CopyRefused, copy
 from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.migrating import Schema, upgrade
-from servicekit.storage.types import Moment, Words
+from servicekit.storage.types import NUMBER_OF, Moment, Words
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, UTC)
 MIGRATION = """
@@ -69,6 +69,8 @@ chats = Table(
     Column("open", Boolean, nullable=False),
 )
 settings = Table("settings", metadata, Column("name", String(9), primary_key=True), Column("value", JSON))
+# It outlasts what it is about, and so does not refer to it.
+notes = Table("notes", metadata, Column("said_id", BigInteger, primary_key=True, info={NUMBER_OF: "said.id"}))
 
 
 class Killed(Exception):
@@ -108,7 +110,8 @@ class Pair:
         async with self.source.writing() as connection:
             await connection.execute(insert(chats), {"name": chat, "words": ("é", "b"), "open": True})
             await connection.execute(insert(settings), {"name": "a", "value": {"deep": [1, None, "\x00"]}})
-            await connection.execute(insert(said), rows)
+            if rows:
+                await connection.execute(insert(said), rows)
 
     async def copy(self) -> list[Copied]:
         return await copy(self.source, self.target, self.schema)
@@ -131,7 +134,8 @@ def schema(tmp_path: Path) -> Schema:
     first = MIGRATION.format(revision="1", before=None, body=TABLES)
     (versions / "v1.py").write_text(first)
     columns = 'sa.Column("name", sa.String(9), primary_key=True), sa.Column("value", sa.JSON())'
-    more = f'op.create_table("settings", {columns})'
+    note = 'sa.Column("said_id", sa.BigInteger(), primary_key=True, autoincrement=False)'
+    more = f'op.create_table("settings", {columns}); op.create_table("notes", {note})'
     (versions / "v2.py").write_text(MIGRATION.format(revision="2", before='"1"', body=more))
     return Schema(metadata, versions, lock_number=1)
 
@@ -152,12 +156,31 @@ async def test_all_of_it_is_there_then_and_numbering_goes_on(pair: Pair) -> None
     contents = tuple(b"%d" % number for number in range(2 * PAGE_ROWS + 1))
     await pair.fill(contents=contents)
     copied = await pair.copy()
-    assert {each.table: each.rows for each in copied} == {"chats": 1, "settings": 1, "said": len(contents)}
+    rows = {"chats": 1, "settings": 1, "said": len(contents), "notes": 0}
+    assert {each.table: each.rows for each in copied} == rows
     assert [each.table for each in copied].index("chats") < [each.table for each in copied].index("said")
     assert await everything(pair.target) == await everything(pair.source)
     fresh = insert(said).values(chat="a chat", at=NOW).returning(said.c.id)
     async with pair.target.writing() as connection:
         assert (await connection.execute(fresh)).scalar_one() == len(contents) + 1
+
+
+@pytest.mark.parametrize("kept", [-7, 40])
+async def test_no_number_is_given_again_under_which_anything_is_kept(
+    tmp_path: Path, postgres_url: str, schema: Schema, kept: int
+) -> None:
+    file, server = Database(database_url(f"sqlite:///{tmp_path}/a.db")), Database(database_url(postgres_url))
+    await upgrade(file, schema)
+    pair = Pair(file, server, schema)
+    await pair.fill(contents=())
+    async with file.writing() as connection:
+        await connection.execute(insert(notes), {"said_id": kept})
+    await pair.copy()
+    fresh = insert(said).values(chat="a chat", at=NOW).returning(said.c.id)
+    async with server.writing() as connection:
+        assert (await connection.execute(fresh)).scalar_one() == max(kept, 0) + 1
+    await file.close()
+    await server.close()
 
 
 async def test_large_rows_are_read_a_few_at_a_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from mail_service import lanes
 from mail_service.reading.addresses import normal
 from mail_service.storage.allowances import Allowances
@@ -93,6 +95,16 @@ class Keeper:
                 count += await self._correspondence.forget(connection, person, some)
         await self._database.scrub()
         return count
+
+    async def drop(self, entry_id: int) -> bool:
+        """Delete a mail that was given up. What was written is kept as long as of other mails, to be exported
+        or forgotten. False: it is not among the dead."""
+
+        async def also(connection: AsyncConnection) -> None:
+            await self._allowances.detach(connection, entry_id)
+            await self._correspondence.detach(connection, entry_id)
+
+        return await self._ledger.drop(entry_id, also=also)
 
     async def clean(self, before: datetime) -> Cleaned:
         """Delete what was over before a moment."""

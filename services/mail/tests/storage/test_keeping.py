@@ -16,6 +16,7 @@ from mail_service import lanes
 from mail_service.answering.envelopes import CameIn, Notice
 from mail_service.composing.words import Phrase
 from mail_service.language import Language
+from mail_service.storage.allowances import Allowances, HourlyLimits
 from mail_service.storage.tables import metadata
 from mail_store import ANNE, BOB, Store, written
 from servicekit.journal.lane import LaneLost
@@ -156,6 +157,63 @@ async def test_an_address_is_known_however_its_domain_is_written(store: Store) -
     for written_so in ("Anne@Bücher.example", " anne@bücher.EXAMPLE. "):
         assert len(json.loads(await store.keeper.export(written_so))["mails"]) == 1
     assert await store.keeper.forget("anne@bücher.example") == 1
+
+
+async def given_up(store: Store, message_id: str, address: str = ANNE, thread: str = "t") -> int:
+    """A mail, counted for the limits, of which nothing came; its sender was told."""
+    number = await store.letter(message_id, address, "of " + address, thread=thread)
+    assert await store.allowances.ask(number, store.names.person(address), shared=False) is None
+    held = await store.journal.hold(thread)
+    assert held is not None
+    (entry,) = await held.pending()
+    await held.bury(entry, "no way")
+    await held.release()
+    return number
+
+
+async def test_a_mail_that_comes_after_one_that_was_dropped_is_taken_in_and_is_its_own(store: Store) -> None:
+    dropped = await given_up(store, "<1@x>")
+    await store.journal.receive("notice", lanes.notices("t"), store.envelopes.close_incoming(told_of(ANNE)))
+    # Two in a row, so that the number of the first is given again twice.
+    assert await store.keeper.drop(await given_up(store, "<2@x>", thread="u"))
+    assert await store.keeper.drop(dropped)
+    assert not await store.keeper.drop(dropped)
+    await store.ledger.forget(lanes.notices("t"))
+    following = await given_up(store, "<3@x>", BOB, thread="v")
+    assert [one.written.text for one in await store.letters.of_entry(following)] == ["of " + BOB]
+    assert await store.keeper.drop(following)
+    last = await store.letter("<4@x>", BOB, thread="w")
+    # Those who were counted still are, and nobody is allowed anything because of another's mail.
+    limits = HourlyLimits(of_all=3, of_person=100, of_shared=100)
+    allowances = Allowances(store.database, limits, store.clock)
+    assert await allowances.ask(last, store.names.person(BOB), shared=False) is not None
+    assert len(await store.allowances.of_person(store.names.person(ANNE))) == 2
+    texts = [mail["text"] for mail in json.loads(await store.keeper.export(ANNE))["mails"]]
+    assert texts == ["of " + ANNE] * 2
+    assert await store.keeper.forget(ANNE) == 2
+
+
+async def test_what_somebody_was_told_is_found_once_their_mail_was_dropped(store: Store) -> None:
+    number = await given_up(store, "<1@x>")
+    await store.journal.receive("notice", lanes.notices("t"), store.envelopes.close_incoming(told_of(ANNE)))
+    assert await store.keeper.drop(number)
+    assert [one["address"] for one in json.loads(await store.keeper.export(ANNE))["notices"]] == [ANNE]
+    assert await store.keeper.forget(ANNE) == 1
+    assert await store.ledger.history(["t", lanes.notices("t")]) == []
+
+
+async def test_a_mail_is_taken_in_where_something_is_left_of_another_one(store: Store) -> None:
+    """As versions left it that dropped the entry alone."""
+    number = await given_up(store, "<1@x>")
+    assert await store.ledger.drop(number)
+    async with store.database.writing() as connection:
+        await store.letters.came_in(connection, number, "t", written("<2@x>", BOB, "after it"))
+    assert [one.written.text for one in await store.letters.of_entry(number)] == ["after it"]
+    assert await store.keeper.forget(ANNE) == 1
+
+
+def told_of(address: str) -> Notice:
+    return Notice("neo@example.test", Phrase.APOLOGY, Language.FRENCH, address, "", "", "<1@x>", ())
 
 
 def held_in(folder: Path) -> bytes:

@@ -100,6 +100,15 @@ def test_dead_letters_are_put_back_or_dropped(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.usefixtures("history")
+def test_nothing_that_was_said_outlasts_a_message_that_is_dropped(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len(json.loads(typed(capsys, f"export {ANNE}")[1])["conversations"]) == 1
+    assert typed(capsys, "dead-letters drop 1")[0] == 0
+    assert json.loads(typed(capsys, f"export {ANNE}")[1])["conversations"] == []
+
+
+@pytest.mark.usefixtures("history")
 def test_people_are_listed_shown_and_shut_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert str(ANNE) in typed(capsys, "users list")[1]
     assert typed(capsys, "users list --banned")[1] == "Nobody has written yet.\n"

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.emulators.telegram.flood import FloodControl
 
+from servicekit.key_value.embedded_limits import EmbeddedLimits
 from telegram_service.dialogue.incoming import Place
 from telegram_service.formatting.messages import TelegramMessage
+from telegram_service.messenger.pacing import Pacer
 from telegram_service.messenger.port import Outgoing
 from telegram_service.messenger.steady import STRETCH_SECONDS, SteadyMessenger
 
@@ -123,3 +125,20 @@ def test_a_wait_that_lasts_too_long_crowds_nobody_behind_it(late: list[float]) -
     assert all(
         later - sooner >= STRETCH_SECONDS - 1e-6 for sooner, later in zip(left, left[29:], strict=False)
     )
+
+
+async def test_who_waits_for_their_turn_waits_before_their_message_is_announced_and_not_here() -> None:
+    """However long there is too much to send."""
+    telegram, waits = Telegram(), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        telegram.now += seconds
+
+    pacer = Pacer(EmbeddedLimits(lambda: telegram.now))
+    messenger = SteadyMessenger(telegram, clock=lambda: telegram.now, sleep=sleep)  # type: ignore[arg-type]
+    for chat in range(1, 601):
+        telegram.now += await pacer.overall(5.0)
+        await messenger.send(Place(chat), TEXT)
+    assert waits == []
+    assert telegram.flood.refused == 0

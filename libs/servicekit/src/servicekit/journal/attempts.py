@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Entry
@@ -15,8 +16,9 @@ from servicekit.storage.database import StorageUnavailable
 async def attempt(
     lane: HeldLane, entry: Entry, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> AsyncIterator[int]:
-    """Count an attempt before anything is tried, and take it back where the database went away, the lane was
-    lost, or the process is told to end: nothing is given up because of those. What ends the process counts.
+    """Count an attempt before anything is tried, and take it back where the database went away or the process
+    is told to end: nothing is given up because of those. What ends the process counts. So does a lane that is
+    lost again and again: whoever holds the process up for longer than the lease would be tried for ever.
 
     Yields:
         How often it has been tried now.
@@ -24,19 +26,34 @@ async def attempt(
     attempts = await lane.begin(entry)
     try:
         yield attempts
-    except (LaneLost, StorageUnavailable):
-        await _forgive(lane, entry, sleep)
+    except StorageUnavailable:
+        await _insist(lane.forgive, entry, sleep)
+        raise
+    except LaneLost:
+        await _insist(partial(lane.forgive, lost=True), entry, sleep)
         raise
     except asyncio.CancelledError:
         # Whoever ends does not wait for a database.
         with contextlib.suppress(StorageUnavailable):
-            await lane.forgive(entry)
+            await _forgive_end(lane, entry)
         raise
 
 
-async def _forgive(lane: HeldLane, entry: Entry, sleep: Callable[[float], Awaitable[None]]) -> None:
+async def _forgive_end(lane: HeldLane, entry: Entry) -> None:
+    """The work is also told to end when its lane is found to be lost."""
+    try:
+        await lane.renew()
+    except LaneLost:
+        await lane.forgive(entry, lost=True)
+    else:
+        await lane.forgive(entry)
+
+
+async def _insist(
+    forgive: Callable[[Entry], Awaitable[None]], entry: Entry, sleep: Callable[[float], Awaitable[None]]
+) -> None:
     while True:
         try:
-            return await lane.forgive(entry)
+            return await forgive(entry)
         except StorageUnavailable as error:
             await sleep(error.retry_after)

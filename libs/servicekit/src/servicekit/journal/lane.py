@@ -19,8 +19,8 @@ Also = Callable[[AsyncConnection], Awaitable[None]]
 """Writes what belongs to a change, in its transaction: both are there afterwards, or neither."""
 
 
-async def _nothing_else(_connection: AsyncConnection) -> None:
-    pass
+async def nothing_else(_connection: AsyncConnection) -> None:
+    """Nothing belongs to a change."""
 
 
 class LaneLost(Exception):
@@ -107,14 +107,16 @@ class HeldLane:
             attempts: int = counted.scalar_one()
             return attempts
 
-    async def forgive(self, entry: Entry) -> None:
+    async def forgive(self, entry: Entry, *, lost: bool = False) -> None:
         """Take back one attempt that :meth:`begin` has counted: it ended because of something outside, not
-        because of the entry. Whoever has lost the lane may do this, too: the sum is the same."""
-        entries = self._tables.entries
-        fewer = queries.change_entry(self._tables).where(entries.c.attempts > 0)
-        statement = fewer.values(attempts=entries.c.attempts - 1)
+        because of the entry. Whoever has lost the lane may do this, too: the sum is the same.
+
+        Args:
+            lost: it ended because of that. The next such end counts, unless something comes of the entry.
+        """
+        forgive, now = queries.forgive(self._tables, lost=lost), {"now": self._clock()}
         async with self._database.writing() as connection:
-            await connection.execute(statement, {"entry_id": entry.id})
+            await connection.execute(forgive, {"entry_id": entry.id, **(now if lost else {})})
 
     async def put_off(
         self,
@@ -123,7 +125,7 @@ class HeldLane:
         reason: str,
         *,
         forgive: bool = False,
-        also: Also = _nothing_else,
+        also: Also = nothing_else,
     ) -> None:
         """Look at it again later; whatever came after it in this lane waits, too.
 
@@ -139,7 +141,7 @@ class HeldLane:
             await also(connection)
 
     async def finish(
-        self, entry: Entry, reason: str = "", *, dropped: Sequence[Part] = (), also: Also = _nothing_else
+        self, entry: Entry, reason: str = "", *, dropped: Sequence[Part] = (), also: Also = nothing_else
     ) -> None:
         """Close an entry that nothing is to be sent for any more.
 
@@ -159,7 +161,7 @@ class HeldLane:
             await also(connection)
 
     async def bury(
-        self, entry: Entry, reason: str, *, dropped: Sequence[Part] = (), also: Also = _nothing_else
+        self, entry: Entry, reason: str, *, dropped: Sequence[Part] = (), also: Also = nothing_else
     ) -> None:
         """Give it up, for the operator to see; ``dropped`` as in :meth:`finish`."""
         async with self.writing() as connection:
@@ -187,7 +189,7 @@ class HeldLane:
         contents: Sequence[bytes],
         *,
         joined: Sequence[Entry] = (),
-        also: Also = _nothing_else,
+        also: Also = nothing_else,
     ) -> list[Part]:
         """Store the whole answer. From here on it is only sent, never computed again.
 
@@ -226,11 +228,11 @@ class HeldLane:
         """It is out; its text may still change."""
         return await self._move(part, PartState.STREAMING, external_id=external_id)
 
-    async def sent(self, part: Part, external_id: str | None = None, *, also: Also = _nothing_else) -> Part:
+    async def sent(self, part: Part, external_id: str | None = None, *, also: Also = nothing_else) -> Part:
         """The other side has all of it."""
         return await self._move(part, PartState.SENT, also, external_id=external_id or part.external_id)
 
-    async def unknown(self, part: Part, *, also: Also = _nothing_else) -> Part:
+    async def unknown(self, part: Part, *, also: Also = nothing_else) -> Part:
         """The other side may have it; it is not sent again."""
         return await self._move(part, PartState.UNKNOWN, also)
 
@@ -286,7 +288,7 @@ class HeldLane:
         changed = await connection.execute(queries.rewrite_part(self._tables), {"part_id": part.id, **values})
         return part_of(changed.mappings().one())
 
-    async def _move(self, part: Part, state: PartState, also: Also = _nothing_else, **values: object) -> Part:
+    async def _move(self, part: Part, state: PartState, also: Also = nothing_else, **values: object) -> Part:
         async with self.writing() as connection:
             changed = {"part_id": part.id, "state": state, **values}
             moved = await connection.execute(queries.move_part(self._tables, state), changed)

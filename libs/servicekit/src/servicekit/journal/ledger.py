@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from servicekit.journal import queries
 from servicekit.journal.journal import now_in_utc
+from servicekit.journal.lane import Also, nothing_else
 from servicekit.journal.records import PENDING, UNFINISHED, Backlog, Entry, EntryState, Part, PartState
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
@@ -199,15 +200,19 @@ class Ledger:
             await connection.execute(update(parts).where(dropped).values(state=shown))
             return True
 
-    async def drop(self, entry_id: int) -> bool:
-        """Delete what was given up, with whatever there is of its answer. False: it is not among the dead."""
+    async def drop(self, entry_id: int, *, also: Also = nothing_else) -> bool:
+        """Delete what was given up, with whatever there is of its answer. False: it is not among the dead.
+        ``also`` deletes what is kept elsewhere under its number, which SQLite may give to the next entry."""
         entries, parts = self._tables.entries, self._tables.parts
         dead = (entries.c.id == entry_id) & (entries.c.state == EntryState.DEAD)
         statement = delete(entries).where(dead).returning(entries.c.id)
         async with self._database.writing() as connection:
             of_dead = parts.c.entry_id.in_(select(entries.c.id).where(dead))
             await connection.execute(delete(parts).where(of_dead))
-            return (await connection.execute(statement)).one_or_none() is not None
+            if (await connection.execute(statement)).one_or_none() is None:
+                return False
+            await also(connection)
+            return True
 
     async def forget(self, lane: str) -> None:
         """Delete a lane with all that came in and went out there. Whoever works on it loses it."""

@@ -29,6 +29,9 @@ from sqlalchemy.sql.dml import ReturningInsert
 from servicekit.journal.records import PENDING, UNFINISHED, EntryState, PartState
 from servicekit.journal.tables import JournalTables
 
+LOST = "its lane was lost"
+"""The reason of an entry whose attempt was taken back because of that."""
+
 
 @lru_cache
 def claimable(tables: JournalTables) -> Select[Any]:
@@ -164,6 +167,18 @@ def begin(tables: JournalTables) -> Update:
     """Count an attempt. Parameter: ``entry_id``."""
     attempts = tables.entries.c.attempts
     return change_entry(tables).values(attempts=attempts + 1).returning(attempts)
+
+
+@lru_cache
+def forgive(tables: JournalTables, *, lost: bool) -> Update:
+    """Take an attempt back; where its lane was ``lost``, only once in a row. Parameters: ``entry_id``, and
+    ``now`` if ``lost``."""
+    entries = tables.entries.c
+    fewer = change_entry(tables).where(entries.attempts > 0).values(attempts=entries.attempts - 1)
+    if not lost:
+        return fewer
+    # What was put off by now has a reason of its own.
+    return fewer.where(entries.reason != LOST, entries.due_at <= bindparam("now")).values(reason=LOST)
 
 
 @lru_cache

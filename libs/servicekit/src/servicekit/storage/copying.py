@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    Column,
     LargeBinary,
     Table,
     func,
@@ -29,6 +31,7 @@ from servicekit.storage.database import Database
 from servicekit.storage.failures import OURS
 from servicekit.storage.migrating import Schema, configuration, upgrade
 from servicekit.storage.paging import Key, between
+from servicekit.storage.types import NUMBER_OF
 
 PAGE_ROWS = 500
 PAGE_BYTES = 8_388_608
@@ -72,7 +75,7 @@ async def copy(source: Database, target: Database, schema: Schema) -> list[Copie
             copied = [await _copy_table(reading, writing, table) for table in schema.metadata.sorted_tables]
             if target.dialect == "postgresql":
                 for table in schema.metadata.sorted_tables:
-                    await _go_on_numbering(writing, table)
+                    await _go_on_numbering(writing, table, schema)
     return copied
 
 
@@ -155,11 +158,21 @@ async def _count(connection: AsyncConnection, table: Table) -> int:
     return count
 
 
-async def _go_on_numbering(connection: AsyncConnection, table: Table) -> None:
-    """PostgreSQL counts in a sequence of its own, which does not know of rows that brought their numbers."""
+async def _go_on_numbering(connection: AsyncConnection, table: Table, schema: Schema) -> None:
+    """PostgreSQL counts in a sequence of its own, which does not know of rows that brought their numbers. It
+    goes on above all that are kept anywhere: a row may be gone of which others still have the number."""
     column = table.autoincrement_column
     if column is None:
         return
-    highest = select(func.max(column)).scalar_subquery()
+    numbers = [column, *_kept_numbers(column, schema)]
+    # Of what was imported, they are negative.
+    highest = func.greatest(*(select(func.max(one)).scalar_subquery() for one in numbers))
     sequence = func.pg_get_serial_sequence(table.name, column.name)
-    await connection.execute(select(func.setval(sequence, highest)).where(highest.is_not(None)))
+    await connection.execute(select(func.setval(sequence, highest)).where(highest > 0))
+
+
+def _kept_numbers(column: Column[Any], schema: Schema) -> list[Column[Any]]:
+    """The columns in which the numbers of another one are kept: for longer than its rows, or as long."""
+    name = f"{column.table.name}.{column.name}"
+    everywhere = [one for table in schema.metadata.sorted_tables for one in table.columns]
+    return [one for one in everywhere if one.info.get(NUMBER_OF) == name or one.references(column)]

@@ -8,6 +8,10 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect
 from sqlalchemy.types import TypeDecorator
 
+NUMBER_OF = "number of"
+"""In a column's ``info``, beside ``"table.column"``: it keeps numbers of rows there, without a foreign key,
+because it outlasts them."""
+
 
 class Moment(TypeDecorator[datetime]):
     """A time with its zone; SQLite would forget the zone."""

@@ -89,7 +89,7 @@ class Office:
 
     async def drop(self, entry_id: int) -> bool:
         """Delete what was given up. False: it is not among the dead."""
-        return await self._ledger.drop(entry_id)
+        return await self._keeper.drop(entry_id)
 
     async def pause(self) -> None:
         """Answer nothing until :meth:`resume`; mails still come in."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, text
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.tables import allowances
@@ -91,14 +91,21 @@ class Allowances:
         async with self._database.writing() as connection:
             await self._one_after_the_other(connection)
             moments = (await connection.execute(theirs)).scalars().all()
-            # Below all numbers of entries: one that is forgotten may be given to another mail.
-            lowest = (await connection.execute(select(func.min(allowances.c.entry_id)))).scalar_one() or 0
+            free = await self._free_number(connection)
             rows = [
-                {"entry_id": min(lowest, 0) - number, "person": "", "shared": False, "at": at}
-                for number, at in enumerate(moments, 1)
+                {"entry_id": free - number, "person": "", "shared": False, "at": at}
+                for number, at in enumerate(moments)
             ]
             if rows:
                 await connection.execute(insert(allowances), rows)
+
+    async def detach(self, connection: AsyncConnection, entry_id: int) -> None:
+        """A mail is deleted, in a transaction of the caller's: what it was allowed still counts for its
+        sender, but not as an allowance for a mail that gets its number."""
+        await self._one_after_the_other(connection)
+        free = await self._free_number(connection)
+        its_own = update(allowances).where(allowances.c.entry_id == entry_id)
+        await connection.execute(its_own.values(entry_id=free))
 
     async def clean(self) -> None:
         """Delete what no longer counts."""
@@ -108,6 +115,12 @@ class Allowances:
     async def _one_after_the_other(self, connection: AsyncConnection) -> None:
         if self._database.dialect == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK_NUMBER})
+
+    @staticmethod
+    async def _free_number(connection: AsyncConnection) -> int:
+        """Below all numbers of entries: one that is deleted may be given to another mail."""
+        lowest = (await connection.execute(select(func.min(allowances.c.entry_id)))).scalar_one() or 0
+        return min(lowest, 0) - 1
 
     @staticmethod
     async def _is_allowed(connection: AsyncConnection, entry_id: int) -> bool:

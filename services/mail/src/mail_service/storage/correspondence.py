@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Select, bindparam, case, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mail_service.storage.names import Names
@@ -88,6 +88,9 @@ _KNOWN = select(letters.c.message_name, letters.c.thread, letters.c.person).wher
 _ADD = insert(letters)
 _OF_ENTRY = letters.c.entry_id == bindparam("number")
 _SHOW = update(letters).where(_OF_ENTRY, ~letters.c.outgoing).values(shown=True).returning(letters)
+_LOWEST = select(func.coalesce(func.min(letters.c.entry_id), 0)).scalar_subquery()
+# Below all numbers of entries, and of others that were detached.
+_DETACH = update(letters).where(_OF_ENTRY).values(entry_id=case((_LOWEST < 0, _LOWEST), else_=0) - 1)
 _TAKE_BACK = delete(letters).where(_OF_ENTRY, letters.c.outgoing)
 _BEFORE = (
     select(letters)
@@ -133,8 +136,15 @@ class Correspondence:
         self, connection: AsyncConnection, entry_id: int, thread: str, written: Written
     ) -> None:
         """Keep a letter, in the transaction that stores its entry."""
+        # SQLite gives the number of the newest entry again once that is deleted.
+        await self.detach(connection, entry_id)
         row = self._row(entry_id, thread, written, person=self._names.person(written.address))
         await connection.execute(_ADD, row | {"outgoing": False, "shown": False})
+
+    async def detach(self, connection: AsyncConnection, entry_id: int) -> None:
+        """A letter's entry is deleted, in this transaction, and another may get its number. The letter stays
+        as long as others: by it is found, for who wrote it, what they were told in other ways."""
+        await connection.execute(_DETACH, {"number": entry_id})
 
     async def completed(self, entry_id: int, thread: str, written: Written) -> None:
         """Keep a letter in the place of its head, which is all that was to be had of it when it came in."""

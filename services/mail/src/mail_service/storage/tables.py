@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from servicekit.journal.tables import journal_tables
-from servicekit.storage.types import Moment
+from servicekit.storage.types import NUMBER_OF, Moment
 
 # Alembic can only change what has a name.
 metadata = MetaData(
@@ -43,7 +43,7 @@ letters = Table(
     metadata,
     Column("id", _Number, primary_key=True),
     # Of the entry that came in, also for the answer to it.
-    Column("entry_id", BigInteger, nullable=False),
+    Column("entry_id", BigInteger, nullable=False, info={NUMBER_OF: "entries.id"}),
     Column("outgoing", Boolean, nullable=False),
     Column("message_name", String(64), nullable=False),
     Column("thread", String(64), nullable=False),
@@ -77,7 +77,7 @@ allowances = Table(
     "allowances",
     metadata,
     # A mail that is tried again needs no second one.
-    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False, info={NUMBER_OF: "entries.id"}),
     Column("person", String(64), nullable=False),
     # Whether others got the mail as well.
     Column("shared", Boolean, nullable=False),

@@ -34,7 +34,7 @@ async def run(options: argparse.Namespace, office: Office) -> int:
         return FINE
     if options.action == "show":
         return await _show(office, options.id, with_text=options.text)
-    change = office.ledger.requeue if options.action == "requeue" else office.ledger.drop
+    change = office.ledger.requeue if options.action == "requeue" else office.drop
     missing = [number for number in options.id if not await change(number)]
     print(f"{len(options.id) - len(missing)} of {len(options.id)} done.")
     if missing:

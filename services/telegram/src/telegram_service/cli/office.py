@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from servicekit.journal.journal import now_in_utc
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import Database
@@ -29,6 +31,14 @@ class Office:
     people: People
     envelopes: Envelopes
     personal_data: PersonalData
+
+    async def drop(self, entry_id: int) -> bool:
+        """Delete a message that was given up, and what was said. False: it is not among the dead."""
+
+        async def also(connection: AsyncConnection) -> None:
+            await self.personal_data.conversations.drop(connection, entry_id)
+
+        return await self.ledger.drop(entry_id, also=also)
 
 
 @asynccontextmanager

@@ -40,11 +40,15 @@ _GO_ON = (
 
 @lru_cache
 def _put(dialect: str) -> Any:
-    """A turn; of one that there is, only what was said changes: it stays whose and where it was."""
+    """A turn; of one that there is, only what was said changes: it stays in its conversation. One that
+    somebody else has had, or another lane, is replaced: SQLite gives numbers of deleted entries again."""
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(turns)
+    new = insert.excluded
+    is_its_own = (turns.c.lane == new.lane) & (turns.c.person_id == new.person_id)
+    replaced = ("lane", "person_id", "question", "answer", "document", "at")
+    stays = {"conversation": case((is_its_own, turns.c.conversation), else_=new.conversation)}
     return insert.on_conflict_do_update(
-        index_elements=["entry_id"],
-        set_={name: insert.excluded[name] for name in ("question", "answer", "document", "at")},
+        index_elements=["entry_id"], set_={name: new[name] for name in replaced} | stays
     )
 
 
@@ -153,6 +157,10 @@ class Conversations:
         }
         await connection.execute(_USED, {"of_lane": lane, "now": self._clock()})
         await connection.execute(_put(self._database.dialect), values)
+
+    async def drop(self, connection: AsyncConnection, entry_id: int) -> None:
+        """Delete a turn, in the transaction that deletes its entry."""
+        await connection.execute(delete(turns).where(turns.c.entry_id == entry_id))
 
     async def reset(self, lane: str) -> None:
         """Begin a new conversation."""

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from servicekit.journal.tables import journal_tables
-from servicekit.storage.types import Moment
+from servicekit.storage.types import NUMBER_OF, Moment
 
 # Alembic can only change what has a name.
 metadata = MetaData(
@@ -45,7 +45,7 @@ turns = Table(
     "turns",
     metadata,
     # Of the entry that was answered: an answer that is written again takes the place of the first.
-    Column("entry_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("entry_id", BigInteger, primary_key=True, autoincrement=False, info={NUMBER_OF: "entries.id"}),
     Column("lane", String(200), nullable=False),
     Column("person_id", ForeignKey("people.id", ondelete="CASCADE"), nullable=False),
     Column("conversation", Integer, nullable=False),
