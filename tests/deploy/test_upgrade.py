@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Boolean, Connection, Date, DateTime, Integer, LargeBinary, MetaData, insert, select
 from sqlalchemy.types import JSON, TypeEngine
 
@@ -23,7 +22,7 @@ from ai_core.storage.migrations import SCHEMA as AI_CORE
 from mail_service.storage.migrations import SCHEMA as MAIL
 from servers import HOST, PostgresServer
 from servicekit.storage.database import Database, database_url
-from servicekit.storage.migrating import Schema, configuration, upgrade
+from servicekit.storage.migrating import Schema, SchemaTooNew, configuration, upgrade
 from telegram_service.storage.migrations import SCHEMA as TELEGRAM
 from telegram_service.storage.people import People
 from workspace_setup.servers import postgresql_programs
@@ -136,7 +135,7 @@ async def test_an_older_version_starts_on_the_backup_of_before(
         await upgrade(database, TELEGRAM)
         await people.meet(2)
         # Steps only lead upwards: an older version does not know where it is.
-        with pytest.raises(CommandError, match=newest):
+        with pytest.raises(SchemaTooNew, match=f"schema {newest}, which a later version has made"):
             await upgrade(database, older)
         await database.close()
         await asyncio.to_thread(_run, postgres_server, tmp_path, "restore.sh", name, "databases")

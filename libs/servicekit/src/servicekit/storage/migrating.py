@@ -9,9 +9,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData, text
 
-from servicekit.storage.database import Database
+from servicekit.storage.database import Database, DatabaseAddressError
 
 ENVIRONMENT = Path(__file__).parent / "alembic_environment"
 MIGRATION_SECONDS = 600.0
@@ -28,6 +30,10 @@ class Schema:
     """The folder of its migrations."""
     lock_number: int
     """PostgreSQL's advisory lock that one replica holds while it migrates."""
+
+
+class SchemaTooNew(DatabaseAddressError):
+    """A later version has left the database; this one cannot know what is in it. The text says what to do."""
 
 
 def configuration(schema: Schema) -> Config:
@@ -51,6 +57,7 @@ async def upgrade(database: Database, schema: Schema) -> str | None:
 
     Raises:
         StorageUnavailable: the database is down.
+        SchemaTooNew: it was left by a later version than this one; nothing was changed.
     """
     async with database.writing() as connection:
         return await connection.run_sync(_upgrade, schema)
@@ -64,10 +71,21 @@ def _upgrade(connection: Connection, schema: Schema) -> str | None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     before = _revision(connection)
     config = configuration(schema)
+    _check_known(config, before)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     after = _revision(connection)
     return None if after == before else after
+
+
+def _check_known(config: Config, revision: str | None) -> None:
+    try:
+        ScriptDirectory.from_config(config).get_revision(revision)
+    except CommandError:
+        raise SchemaTooNew(
+            f"DATABASE_URL: the database has the schema {revision}, which a later version has made. Start "
+            "that version, or bring back the backup from before the upgrade (deploy/README.md)."
+        ) from None
 
 
 def _revision(connection: Connection) -> str | None:
