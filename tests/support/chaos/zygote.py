@@ -90,12 +90,14 @@ def replace(values: dict[str, Any], modules: Sequence[ModuleType]) -> None:
             setattr(module, name, value)
 
 
-def database(url: URL, *, command_seconds: float = COMMAND_SECONDS, in_loop: bool = False) -> Database:
+def database(
+    url: URL, *, command_seconds: float = COMMAND_SECONDS, in_loop: bool = False, at_once: bool = True
+) -> Database:
     """A service's, whose patience counts in seconds of the run."""
     # SQLite waits in real seconds, whoever asks it; and PostgreSQL works in them.
     share = 1 / FACTOR if url.drivername.startswith("sqlite") else FACTOR / 2
     seconds = command_seconds * share
-    return Database(url, command_seconds=seconds, clock=fast_monotonic, in_loop=in_loop)
+    return Database(url, command_seconds=seconds, clock=fast_monotonic, in_loop=in_loop, at_once=at_once)
 
 
 def _reap(running: set[int]) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from journal_office import Office
 from servicekit.journal import queries
-from servicekit.journal.ledger import PAGE
 from servicekit.journal.records import EntryState, PartState
+from servicekit.storage.deleting import PAGE
 
 LANE = "chat of 7359124680"
 

@@ -71,19 +71,18 @@ class Intake:
         known = await archive.correspondence.known(anchors(letter))
         thread = thread_of(letter, known, archive.names.person(sender))
         thread = thread or archive.names.thread(account, sender, root_of(letter))
-        payload = archive.envelopes.close_incoming(
-            CameIn(
-                account=account,
-                folder=folder,
-                uid_validity=arrival.cursor.uid_validity,
-                uid=arrival.cursor.uid,
-                arrived_at=arrival.arrived_at,
-                thread=thread,
-                raw=arrival.content,
-                size=arrival.size,
-                unread=arrival.unread.value if arrival.unread is not None else "",
-            )
+        came = CameIn(
+            account=account,
+            folder=folder,
+            uid_validity=arrival.cursor.uid_validity,
+            uid=arrival.cursor.uid,
+            arrived_at=arrival.arrived_at,
+            thread=thread,
+            raw=arrival.content,
+            size=arrival.size,
+            unread=arrival.unread.value if arrival.unread is not None else "",
         )
+        payload = await aside(len(arrival.content), archive.envelopes.close_incoming, came)
         due_at = LONG_AGO if self._is_urgent(letter) else None
         async with archive.database.writing() as connection:
             key = archive.names.entry(letter.message_id, letter.digest + place_of(folder, arrival))

@@ -48,10 +48,11 @@ class Records:
 
 
 def database_of(settings: Settings, *, command_seconds: float | None = None) -> Database:
-    """Raises DatabaseAddressError."""
+    """SQLite works in threads here, also for a glance: a mail may be so large that each statement on it, even
+    one that only puts it off, takes a second. Raises DatabaseAddressError."""
     password = settings.db_password.get_secret_value() if settings.db_password else None
     url = database_url(settings.database_url.get_secret_value(), settings.db_user, password)
-    return Database(url, command_seconds=command_seconds or COMMAND_SECONDS, in_loop=True)
+    return Database(url, command_seconds=command_seconds or COMMAND_SECONDS, at_once=False)
 
 
 async def migrate(settings: Settings) -> None:

@@ -84,8 +84,9 @@ class HeldLane:
 
     async def due(self) -> Entry | None:
         """The oldest pending entry, if its time has come."""
-        first = next(iter(await self.pending(1)), None)
-        return first if first is not None and first.due_at <= self._clock() else None
+        values = {"of_lane": self.name, "now": self._clock()}
+        row = await self._database.first(queries.due(self._tables), values)
+        return None if row is None else entry_of(row)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:

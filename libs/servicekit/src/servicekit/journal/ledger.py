@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     case,
     delete,
@@ -27,9 +26,9 @@ from servicekit.journal.records import PENDING, UNFINISHED, Backlog, Entry, Entr
 from servicekit.journal.rows import entry_of, part_of
 from servicekit.journal.tables import JournalTables
 from servicekit.storage.database import Database
+from servicekit.storage.deleting import PAGE, PAGE_BYTES
+from servicekit.storage.paging import fitting
 
-PAGE = 1_000
-"""So many rows are deleted at once."""
 _DEAD: ColumnElement[str] = literal_column(f"'{EntryState.DEAD.value}'")
 """Written out: only so the database sees that the index of the dead will do."""
 
@@ -240,20 +239,31 @@ class Ledger:
         entries, count = self._tables.entries, 0
         old = entries.c.closed_at < before
         over, dead = old & (entries.c.state != _DEAD), old & (entries.c.state == _DEAD)
-        while numbers := await self._some(entries.c.id, over):
+        while numbers := await self._some(over):
             await self._delete(numbers)
             count += len(numbers)
-        while numbers := await self._some(entries.c.id, dead & (entries.c.payload != b"")):
+            await asyncio.sleep(0)
+        # Its length is known without reading it.
+        while numbers := await self._some(dead & (func.length(entries.c.payload) > 0)):
             await self._empty(numbers)
             count += len(numbers)
+            await asyncio.sleep(0)
         await self._remove_unused_lanes(before)
         return count
 
-    async def _some(self, column: Column[Any], which: ColumnElement[bool]) -> list[Any]:
-        """A page of them: each statement has to end within the time that the database gives it."""
+    async def _some(self, which: ColumnElement[bool]) -> list[int]:
+        """A page of entries: each statement has to end within the time that the database gives it, and others
+        get their turn after it."""
+        entries, parts = self._tables.entries.c, self._tables.parts.c
+        answer = select(func.coalesce(func.sum(func.length(parts.content)), 0)).where(
+            parts.entry_id == entries.id
+        )
+        size = func.length(entries.payload) + answer.scalar_subquery()
+        # In the order of an index: what was closed long ago need not be sorted anew for every page.
+        page = select(entries.id, size).where(which).order_by(entries.closed_at, entries.id).limit(PAGE)
         async with self._database.reading() as connection:
-            rows = await connection.execute(select(column).where(which).order_by(column).limit(PAGE))
-            return list(rows.scalars())
+            rows = (await connection.execute(page)).all()
+        return [row[0] for row in rows[: fitting([row[1] for row in rows], PAGE_BYTES)]]
 
     async def _delete(self, numbers: Sequence[int]) -> None:
         entries, parts = self._tables.entries, self._tables.parts
@@ -274,6 +284,15 @@ class Ledger:
         lanes, entries = self._tables.lanes.c, self._tables.entries.c
         unused = (lanes.leased_until < before) & ~exists().where(entries.lane == lanes.name)
         last = ""
-        while names := await self._some(lanes.name, unused & (lanes.name > last)):
-            await self.remove_empty(names)
+        while True:
+            async with self._database.reading() as connection:
+                page = select(lanes.name).where(lanes.name > last).order_by(lanes.name).limit(PAGE)
+                names = list((await connection.execute(page)).scalars())
+                if not names:
+                    return
+                these = select(lanes.name).where(lanes.name > last, lanes.name <= names[-1], unused)
+                empty = list((await connection.execute(these)).scalars())
+            if empty:
+                await self.remove_empty(empty)
             last = names[-1]
+            await asyncio.sleep(0)

@@ -149,6 +149,21 @@ def pending(tables: JournalTables) -> Select[Any]:
 
 
 @lru_cache
+def due(tables: JournalTables) -> Select[Any]:
+    """The oldest that a lane has to do, if it is due by ``now``: what is not, however large, is not read.
+    Parameters: ``of_lane``, ``now``."""
+    entries, older = tables.entries, tables.entries.alias("older")
+    oldest = (
+        select(older.c.id)
+        .where(older.c.lane == bindparam("of_lane"), older.c.closed_at.is_(None))
+        .order_by(older.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    return select(entries).where(entries.c.id == oldest, entries.c.due_at <= bindparam("now"))
+
+
+@lru_cache
 def count_pending(tables: JournalTables) -> Select[Any]:
     """How many entries are pending, as ``waiting``. Parameter: ``most``, the number to which it counts."""
     entries = tables.entries.c

@@ -117,20 +117,26 @@ class Database:
         clock: Callable[[], float] = time.monotonic,
         unavailable: Unavailable = StorageUnavailable,
         in_loop: bool = False,
+        at_once: bool = True,
     ) -> None:
         """``command_seconds`` bounds each statement, waiting for other writers included. Where this class
         says StorageUnavailable, it raises what ``unavailable`` makes.
 
         Args:
             in_loop: let SQLite work in the event loop's own thread, as :mod:`.sqlite_in_loop` says.
+            at_once: let :meth:`first` and :meth:`rows` look into SQLite there in any case. Not where a row
+                may be so large that reading it would hold up everything else.
 
         Raises:
             DatabaseAddressError: an SQLite file cannot be made or written.
         """
         self._engine = _create_engine(url, command_seconds, in_loop=in_loop)
         self._in_loop = in_loop and url.drivername.startswith("sqlite")
-        self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") else None
+        self._at_once = AtOnce(url) if url.drivername.startswith("sqlite") and at_once else None
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # What takes long has a thread of its own also where the rest works in the loop.
+        aside = _create_engine(url, command_seconds, in_loop=False) if self._in_loop else self._engine
+        self._aside = aside.execution_options(isolation_level="AUTOCOMMIT")
         self._clock = clock
         self._command_seconds = command_seconds
         self._make_unavailable = unavailable
@@ -188,7 +194,7 @@ class Database:
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A connection that is given back whenever its user is cancelled, also while it is being made:
         there, SQLAlchemy would lose it."""
-        if self._in_loop and self._engine.pool.checkedin():  # type: ignore[attr-defined]
+        if self._in_loop and engine is not self._aside and self._engine.pool.checkedin():  # type: ignore[attr-defined]
             # One that is at hand is taken and given back at once: nobody can be cancelled meanwhile.
             connection = await engine.connect().start()
             try:
@@ -232,11 +238,13 @@ class Database:
         """
         until = self._clock() + self._command_seconds
         while self.dialect == "sqlite":
-            async with self.reading() as connection:
-                done = await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
-                # Somebody who reads or writes just now is no error, but a number.
-                if not done.one()[0]:
-                    return
+            # It waits for the disk, as long as there is much to bring there.
+            with self._watch():
+                async with self._connected(self._aside) as connection:
+                    done = await connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                    # Somebody who reads or writes just now is no error, but a number.
+                    if not done.one()[0]:
+                        return
             if self._clock() > until:
                 raise self._unavailable()
             await asyncio.sleep(SCRUB_AGAIN_SECONDS)
@@ -247,6 +255,7 @@ class Database:
             self._at_once.close()
         if self._closing:
             await asyncio.wait(self._closing)
+        await self._aside.dispose()
         await self._engine.dispose()
 
     def _unavailable(self) -> Exception:

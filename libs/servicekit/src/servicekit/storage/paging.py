@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Table, bindparam, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    RowMapping,
+    Table,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 
 from servicekit.storage.database import Database
 
@@ -29,6 +39,22 @@ def between(table: Table, after: Key | None, up_to: Key | None) -> list[ColumnEl
     if up_to is not None:
         conditions.append(tuple_(*columns) <= values(up_to))
     return conditions
+
+
+def bytes_of_row(table: Table) -> ColumnElement[int]:
+    """The bytes in a row's large columns, which need not be read for that."""
+    blobs = [func.coalesce(func.length(one), 0) for one in table.c if isinstance(one.type, LargeBinary)]
+    return sum(blobs, start=literal(0))
+
+
+def fitting(sizes: Sequence[int], most: int) -> int:
+    """How many of the first rows come to a page of at most so many bytes: one at least."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > most and count:
+            return count
+    return len(sizes)
 
 
 async def rows_of(database: Database, table: Table) -> AsyncIterator[RowMapping]:

@@ -104,7 +104,7 @@ class Handler:
         if entry.state is EntryState.ANSWERED:
             return await self._deliver(lane, entry)
         try:
-            incoming = self._tools.envelopes.open_incoming(entry.payload)
+            incoming = await aside(len(entry.payload), self._tools.envelopes.open_incoming, entry.payload)
         except Unreadable:
             return await self._bury(
                 lane, entry, "it cannot be read: SECRET_KEY has changed, or it was damaged"

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mail_service.storage.names import Names
 from mail_service.storage.tables import journal, letters
 from servicekit.storage.database import Database
+from servicekit.storage.deleting import delete_by_pages
 from servicekit.storage.sealing import Seal
 
 
@@ -221,8 +222,7 @@ class Correspondence:
         """Delete what is older; how many letters that were. As long as its entry is there, so is a letter:
         by it, the entry is found when somebody wants everything to be forgotten."""
         old = (letters.c.at < before) & letters.c.entry_id.not_in(select(journal.entries.c.id))
-        async with self._database.writing() as connection:
-            return (await connection.execute(delete(letters).where(old))).rowcount
+        return await delete_by_pages(self._database, letters.c.id, old)
 
     async def _filed(self, statement: Select[Any], values: Mapping[str, Any] = NOTHING) -> list[Filed]:
         return [

@@ -2,13 +2,15 @@
 
 People's own lanes are found by their names. What they said in groups stands in the lanes of the groups, among
 what others said; it is found by reading all of that. Forgetting is rare, and so nothing has to be kept in
-addition, with every message, only to find it again.
+addition, with every message, only to find it again. That may be much: everybody else gets a turn after every
+page of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,7 +65,8 @@ class PersonalData:
             "messages": messages,
             "counters": await self.allowance.known_of(person_id),
         }
-        return json.dumps(document, ensure_ascii=False, indent=2).encode()
+        text = await asyncio.to_thread(json.dumps, document, ensure_ascii=False, indent=2)
+        return text.encode()
 
     async def forget(self, person_id: int, *, wish: str = "") -> None:
         """Delete all of it; a ban stays, as a number. Whoever works on one of their messages stops.
@@ -74,12 +77,13 @@ class PersonalData:
         """
         await self.allowance.forget(person_id)
         own = await self._own_lanes(person_id)
-        said = [entry async for entry in self._entries(own)]
+        said = [entry async for page in self._pages(own) for entry in page]
         said += [entry async for entry, _ in self._said_in_groups(person_id)]
         said = [entry for entry in said if entry.key != wish]
         # Who writes an answer for them loses its lane here, and so writes nothing after what comes next.
         for start in range(0, len(said), PAGE):
             await self.ledger.erase(said[start : start + PAGE])
+            await asyncio.sleep(0)
         await self._forget_person(person_id, own)
         await self.database.scrub()
 
@@ -119,17 +123,21 @@ class PersonalData:
                 yield said
 
     async def _sent_by(self, person_id: int, lanes: list[str]) -> AsyncIterator[tuple[Entry, dict[str, Any]]]:
-        async for entry in self._entries(lanes):
-            update = self._opened(entry)
-            if update is not None and _sender(update) == person_id:
+        async for page in self._pages(lanes):
+            for entry, update in await asyncio.to_thread(self._by, person_id, page):
                 yield entry, update
 
-    async def _entries(self, lanes: list[str]) -> AsyncIterator[Entry]:
+    async def _pages(self, lanes: list[str]) -> AsyncIterator[list[Entry]]:
         after = 0
         while page := await self.ledger.history(lanes, after=after, limit=PAGE):
             after = page[-1].id
-            for entry in page:
-                yield entry
+            yield page
+            await asyncio.sleep(0)
+
+    def _by(self, person_id: int, page: Sequence[Entry]) -> list[tuple[Entry, dict[str, Any]]]:
+        """Those of a page that somebody has sent, and what they are."""
+        opened = ((entry, self._opened(entry)) for entry in page)
+        return [(entry, update) for entry, update in opened if update and _sender(update) == person_id]
 
     def _opened(self, entry: Entry) -> dict[str, Any] | None:
         try:
@@ -145,6 +153,7 @@ class PersonalData:
             except Unreadable:
                 continue
             texts.append("" if answer is None else answer.file or answer.message.text)
+        await asyncio.sleep(0)
         return {
             "chat": entry.lane,
             "at": entry.received_at.isoformat(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from servicekit.storage.inserting import insert_once
 from servicekit.storage.sealing import Seal, Unreadable
 from telegram_service.dialogue.history import Turn, block_of, first_of
 from telegram_service.storage.tables import conversations, turns
+
+EXPORTED_AT_ONCE = 100
 
 # Built once, because every message needs them.
 _IN_CONVERSATION = (turns.c.lane == bindparam("of_lane")) & (turns.c.conversation == bindparam("number"))
@@ -174,9 +177,20 @@ class Conversations:
 
     async def of_person(self, person_id: int) -> list[KeptTurn]:
         """Everything that somebody asked and was answered, oldest first."""
+        kept: list[KeptTurn] = []
         statement = select(turns).where(turns.c.person_id == person_id).order_by(turns.c.entry_id)
-        async with self._database.reading() as connection:
-            rows = (await connection.execute(statement)).mappings().all()
+        page, after = statement.limit(EXPORTED_AT_ONCE), None
+        while True:
+            following = page if after is None else page.where(turns.c.entry_id > after)
+            async with self._database.reading() as connection:
+                rows = (await connection.execute(following)).mappings().all()
+            if not rows:
+                return kept
+            # Documents are large: they are opened while everything else goes on.
+            kept += await asyncio.to_thread(self._kept, rows)
+            after = rows[-1]["entry_id"]
+
+    def _kept(self, rows: Sequence[RowMapping]) -> list[KeptTurn]:
         return [KeptTurn(row["lane"], row["at"], self._opened(row)) for row in rows]
 
     async def forget(self, person_id: int, own_lanes: Sequence[str] = ()) -> None:
