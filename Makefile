@@ -37,12 +37,15 @@ converter: .setup-base  ## install what converts safetensors for OpenVINO, in va
 	@exec $(BIN)/python -m ai_core.catalog.conversion.install
 
 .PHONY: lint
+# mypy ends with 2 where its workers do not start within three seconds, as on a busy machine.
 lint: .setup-test  ## ruff, import-linter, mypy --strict
 	@$(BIN)/ruff check --no-cache --quiet --output-format concise .
 	@$(BIN)/ruff format --no-cache --check --output-format concise . || { echo "make format repairs this."; exit 1; }
 	@$(BIN)/lint-imports --no-logo
 	@failed=0; for member in $(TYPED); do \
-	    MYPY_NUM_WORKERS=2 $(BIN)/mypy --no-error-summary $$member || failed=1; \
+	    MYPY_NUM_WORKERS=2 $(BIN)/mypy --no-error-summary $$member; status=$$?; \
+	    if [ $$status -eq 2 ]; then $(BIN)/mypy --no-error-summary $$member; status=$$?; fi; \
+	    [ $$status -eq 0 ] || failed=1; \
 	done; exit $$failed
 	@echo "mypy: no issues"
 

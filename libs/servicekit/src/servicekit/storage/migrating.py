@@ -71,14 +71,16 @@ def _upgrade(connection: Connection, schema: Schema) -> str | None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     before = _revision(connection)
     config = configuration(schema)
-    _check_known(config, before)
+    if before is not None:
+        _check_known(config, before)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     after = _revision(connection)
     return None if after == before else after
 
 
-def _check_known(config: Config, revision: str | None) -> None:
+def _check_known(config: Config, revision: str) -> None:
+    """Raises SchemaTooNew: no step of this version leads to it."""
     try:
         ScriptDirectory.from_config(config).get_revision(revision)
     except CommandError:
