@@ -237,7 +237,7 @@ async def _ended(stage: Stage, life: Life) -> None:
     while True:
         end = await stage.zygote.wait(stage.pid)
         stage.ends.append(end)
-        # Before it has got so far as to take signals, it ends at once; and it may have drained before the kill.
+        # Before it takes signals, it ends at once; and it may have drained before the kill.
         if end.status == -signal.SIGKILL or (
             life.point == "during the drain" and end.status in {0, -signal.SIGTERM}
         ):
