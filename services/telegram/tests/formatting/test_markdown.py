@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.emulators.telegram.texts import accept_text
 
@@ -230,6 +230,7 @@ def test_any_text_arrives(text: str) -> None:
 
 
 @given(model_like, st.integers(2, 60), st.integers(1, 5))
+@example("<https://b.fr>|---|\n---\n", 2, 1)
 def test_long_answers_go_on_in_further_messages(text: str, max_units: int, max_entities: int) -> None:
     document = read_markdown(text)
     messages = to_messages(document, max_units=max_units, max_entities=max_entities)

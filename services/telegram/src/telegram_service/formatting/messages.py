@@ -41,7 +41,8 @@ def to_messages(
     """All of a document, in as few messages as its blocks allow.
 
     A block that fits in one message is not divided. A larger one is cut between lines, else between words,
-    else between characters, and its formatting goes on in the next message.
+    else between characters, and its formatting goes on in the next message. What bears more styles than a
+    message may have entities keeps the outer ones.
 
     Args:
         max_units: 2 or more.
@@ -49,11 +50,12 @@ def to_messages(
     """
     messages: list[list[Run]] = []
     for block in document:
-        joined = [*messages[-1], Run(block.gap), *block.runs] if messages else list(block.runs)
+        runs = [Run(run.text, run.styles[:max_entities]) for run in block.runs]
+        joined = [*messages[-1], Run(block.gap), *runs] if messages else runs
         if messages and _fits(joined, max_units, max_entities):
             messages[-1] = joined
         else:
-            messages += _pieces(block.runs, max_units, max_entities)
+            messages += _pieces(runs, max_units, max_entities)
     return [message for message in map(_message, messages) if message.text]
 
 
