@@ -13,7 +13,6 @@ from typing import Any
 
 from mail_service import app
 from mail_service.admin.office import Office
-from mail_service.answering.prompts import PromptError
 from mail_service.composing.brand import BrandError
 from mail_service.composing.guard import GuardFailed
 from mail_service.composing.preview import preview
@@ -26,6 +25,7 @@ from mail_service.storage.names import load_names
 from mail_service.storage.transfer import MailRecords
 from mail_service.verifying.resolver import DnsAway
 from servicekit import logging
+from servicekit.prompts import PromptError
 from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
 from servicekit.storage import commands as commands_of_databases

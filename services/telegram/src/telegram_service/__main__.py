@@ -13,12 +13,12 @@ from telegram.error import InvalidToken, TelegramError
 
 from servicekit import logging
 from servicekit.key_value.failures import StoreUnavailable
+from servicekit.prompts import PromptError
 from servicekit.serving.http import ListenError
 from servicekit.settings import SettingsError
 from servicekit.storage.database import DatabaseAddressError, StorageUnavailable
 from servicekit.storage.secret_file import SecretFileError
 from telegram_service import app
-from telegram_service.answering.prompts import PromptError
 from telegram_service.cli import database, dead_letters, rotation, users
 from telegram_service.cli.office import Office, open_office
 from telegram_service.cli.terminal import ENV_FILE, FINE, complain

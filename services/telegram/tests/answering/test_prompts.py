@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from telegram_service.answering.prompts import MAX_CHARACTERS, PromptError, load_prompts
+from servicekit.prompts import MAX_CHARACTERS, PromptError
+from telegram_service.answering.prompts import load_prompts
 from telegram_service.dialogue.incoming import Language
 
 

@@ -7,7 +7,7 @@ Sealed values are copied as they are: SECRET_KEY stays the same.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Column,
-    LargeBinary,
     Table,
     func,
     insert,
-    literal,
     select,
     text,
 )
@@ -30,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from servicekit.storage.database import Database
 from servicekit.storage.failures import OURS
 from servicekit.storage.migrating import Schema, configuration, upgrade
-from servicekit.storage.paging import Key, between
+from servicekit.storage.paging import Key, between, bytes_of_row, fitting
 from servicekit.storage.types import NUMBER_OF
 
 PAGE_ROWS = 500
@@ -128,8 +126,7 @@ async def _copy_table(reading: AsyncConnection, writing: AsyncConnection, table:
 async def _pages(connection: AsyncConnection, table: Table) -> AsyncIterator[tuple[Key | None, Key]]:
     """The keys after which a page begins (None: at the beginning) and with which it ends."""
     keys = list(table.primary_key.columns)
-    blobs = [func.coalesce(func.length(one), 0) for one in table.c if isinstance(one.type, LargeBinary)]
-    size = sum(blobs, start=literal(0)).label("bytes_of_row")
+    size = bytes_of_row(table).label("bytes_of_row")
     before: Key | None = None
     while True:
         # The keys first: then it is known how many rows fit into the memory.
@@ -137,20 +134,10 @@ async def _pages(connection: AsyncConnection, table: Table) -> AsyncIterator[tup
         rows = (await connection.execute(following)).all()
         if not rows:
             return
-        count = _fitting([row[-1] for row in rows])
+        count = fitting([row[-1] for row in rows], PAGE_BYTES)
         last = tuple(rows[count - 1][:-1])
         yield before, last
         before = last
-
-
-def _fitting(sizes: Sequence[int]) -> int:
-    """How many of these rows are read at once: one at least."""
-    total = 0
-    for count, size in enumerate(sizes):
-        total += size
-        if total > PAGE_BYTES and count:
-            return count
-    return len(sizes)
 
 
 async def _count(connection: AsyncConnection, table: Table) -> int:

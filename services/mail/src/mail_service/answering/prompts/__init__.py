@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 from mail_service.language import Language
-
-MAX_BYTES = 65_536
-
-
-class PromptError(Exception):
-    """A prompt cannot be read; the text says which."""
+from servicekit import prompts
 
 
 def load_prompts(folder: Path | None) -> Mapping[Language, str]:
     """The system prompts ``fr.txt`` and ``en.txt`` of a folder, or our own. Raises PromptError."""
-    found = {}
-    for language in Language:
-        name = f"{language.value}.txt"
-        source = resources.files(__name__) / name if folder is None else folder / name
-        try:
-            text = source.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"PROMPTS_PATH: {name} cannot be read ({type(error).__name__}).") from error
-        if not text or len(text) > MAX_BYTES:
-            raise PromptError(f"PROMPTS_PATH: {name} is empty or too long.")
-        found[language] = text
-    return found
+    return prompts.load_prompts(Language, folder, package=__name__, setting="PROMPTS_PATH")
