@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from servicekit.journal.lane import LaneLost
 from servicekit.journal.records import Part, PartState
-from servicekit.storage.database import StorageUnavailable
 
 Around = tuple[type, str, str, str]
 """A class, one of its methods, and the points before and after a call; empty: none."""
+ASKED, REFUSED, DOUBTED = "asked", "refused", "doubted"
+"""Beside the journal's own states: it is asked to store that a part goes out, did not, or may have."""
 
 
 @dataclass
@@ -57,15 +59,19 @@ def _around(original: Callable[..., Any], trace: Trace, before: str, after: str)
     @functools.wraps(original)
     async def around(*args: Any, **kwargs: Any) -> Any:
         trace.reach(before)
+        asked = args[1] if original.__name__ == "sending" else None
+        if asked is not None:
+            # The database may have stored it when the process ends, and nobody has written that down.
+            trace.write(_line(asked, ASKED))
         try:
             result = await original(*args, **kwargs)
-        except StorageUnavailable:
-            if original.__name__ == "sending":
+        except BaseException as error:
+            if asked is not None:
                 # Whether the database stored it before it went away, nobody knows.
-                trace.write({"doubted": args[1].entry_id})
+                trace.write(_line(asked, REFUSED if isinstance(error, LaneLost) else DOUBTED))
             raise
         if isinstance(result, Part):
-            trace.write({"part": result.id, "entry": result.entry_id, "state": result.state})
+            trace.write(_line(result, result.state))
         if result is not None or original.__name__ != "claim":
             trace.reach(after)
         return result
@@ -73,24 +79,36 @@ def _around(original: Callable[..., Any], trace: Trace, before: str, after: str)
     return around
 
 
+def _line(part: Part, state: str) -> dict[str, Any]:
+    return {"part": part.id, "entry": part.entry_id, "state": state}
+
+
 def traced(path: Path) -> list[dict[str, Any]]:
     """What a run's processes wrote; lines with ``killed`` say where each of them ended."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def sends_under_way(lines: Iterable[dict[str, Any]]) -> list[int]:
-    """The entries whose answer was being sent when the process was killed, or whose sending the database cut
-    off while it was announced: once for each such send."""
-    sending: dict[int, int] = {}
-    found: list[int] = []
+@dataclass(frozen=True, slots=True)
+class Sends:
+    """What a run's kills and outages left open: entries, one for each such send."""
+
+    under_way: list[int] = field(default_factory=list)
+    """The journal had it that they were going out when the process was killed."""
+    in_doubt: list[int] = field(default_factory=list)
+    """The journal was about to note that, and may have done so: nothing of them is out."""
+
+
+def open_sends(lines: Iterable[dict[str, Any]]) -> Sends:
+    """The answers of which a process that starts later cannot know whether they are out."""
+    sends = Sends()
+    latest: dict[int, tuple[int, str]] = {}
     for line in lines:
         if "killed" in line:
-            found += sending.values()
-            sending.clear()
-        elif "doubted" in line:
-            found.append(line["doubted"])
-        elif line["state"] == PartState.SENDING:
-            sending[line["part"]] = line["entry"]
-        else:
-            sending.pop(line["part"], None)
-    return found
+            sends.under_way.extend(entry for entry, state in latest.values() if state == PartState.SENDING)
+            sends.in_doubt.extend(entry for entry, state in latest.values() if state == ASKED)
+            latest.clear()
+            continue
+        if line["state"] == DOUBTED:
+            sends.in_doubt.append(line["entry"])
+        latest[line["part"]] = line["entry"], line["state"]
+    return sends

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from chaos.points import open_sends
 from mail_chaos.plan import IMAP_FAULTS, POINTS, SMTP_FAULTS, plan_of
 from mail_chaos.verdict import EntryRow, Facts, Received, Written, judge
 
@@ -21,6 +23,7 @@ FINE = Facts(
     lost_replies=0,
     open_ends=0,
     killed_sending=0,
+    in_doubt=0,
     refusals=0,
 )
 FIRST, SECOND = FINE.entries
@@ -57,6 +60,7 @@ def test_everybody_answered_once_is_fine() -> None:
         (replace(FINE, received=[*FINE.received, Received("anne", "<2>", "<a3>")]), "2 Message-IDs"),
         (replace(FINE, received=[*FINE.received, Received("bob", "<2>", "<a2>")]), "who did not ask"),
         (replace(FINE, taken={"<a2>": 1, "<a1>": 1}), "another order"),
+        (replace(AGAIN, in_doubt=1), "1 mails went out again, 0 cuts"),
         (DEAD, "1 mails are dead, 0 refusals"),
         (replace(OPEN, open_ends=0), "1 repeats, 0 open ends"),
         (replace(OPEN, entries=[FIRST, replace(SECOND, sent="unknown")]), "left open after one try"),
@@ -70,6 +74,22 @@ def test_what_the_injector_did_explains_as_much_and_no_more() -> None:
     for explained in (replace(AGAIN, lost_replies=1), replace(AGAIN, killed_sending=1), OPEN):
         assert judge(explained).faults == []
     assert judge(replace(DEAD, refusals=1)).faults == []
+    repeated = replace(FINE, entries=[FIRST, replace(SECOND, repeats=1)])
+    assert judge(repeated).faults
+    assert judge(replace(repeated, in_doubt=1)).faults == []
+
+
+def test_a_send_is_open_from_when_it_is_asked_for_to_when_its_end_is_stored() -> None:
+    def line(part: int, state: str) -> dict[str, Any]:
+        return {"part": part, "entry": part + 10, "state": state}
+
+    before = [line(1, "asked"), line(1, "sending"), line(1, "sent")]
+    before += [line(2, "asked"), line(2, "sending"), line(3, "asked")]
+    before += [line(4, "asked"), line(4, "refused"), line(5, "asked"), line(5, "doubted")]
+    killed: dict[str, Any] = {"killed": "anywhere"}
+    after = [line(2, "asked"), line(2, "sending"), killed]
+    sends = open_sends([*before, killed, *after])
+    assert (sends.under_way, sends.in_doubt) == ([12, 12], [15, 13])
 
 
 def test_three_hundred_seeds_kill_everywhere_and_try_every_fault() -> None:

@@ -21,7 +21,7 @@ from chaos.fast_time import FACTOR
 from chaos.forks import End, Zygote
 from chaos.mishaps import Life, Outage
 from chaos.outages import Servers, happen
-from chaos.points import sends_under_way, traced
+from chaos.points import open_sends, traced
 from chaos.zygote import FOR_A_WHILE
 from fault_proxy import END, Act, ImapProxy, Script, SmtpProxy
 from mail_chaos.books import Books
@@ -155,6 +155,7 @@ async def perform(
             zygote.kill(stage.pid)
             stage.ends.append(await zygote.wait(stage.pid))
         books = Books(database, SECRET)
+        sends = open_sends(traced(stage.trace))
         facts = Facts(
             written=stage.people.written,
             entries=await books.entries(),
@@ -163,7 +164,8 @@ async def perform(
             copies=await office.copies(mailbox),
             lost_replies=smtp.cuts,
             open_ends=sum(fault.at == END and fault.act in OPEN_ENDS for fault in smtp.hit),
-            killed_sending=len(sends_under_way(traced(stage.trace))),
+            killed_sending=len(sends.under_way),
+            in_doubt=len(sends.in_doubt),
             refusals=sum(fault.reply.startswith("5") for fault in smtp.hit),
         )
         verdict = judge(facts)

@@ -61,6 +61,8 @@ class Facts:
     """How often the proxy left it open what became of a mail, those included."""
     killed_sending: int
     """How often the process ended while a mail was going out."""
+    in_doubt: int
+    """How often nobody knows whether the journal stored that one would: none of those went out."""
     refusals: int
     """How often the proxy refused a mail for good."""
 
@@ -89,8 +91,9 @@ def judge(facts: Facts) -> Verdict:
     if again > cuts:
         faults.append(f"{again} mails went out again, {cuts} cuts")
     repeats = sum(entry.repeats for entry in facts.entries)
-    if repeats > facts.open_ends + facts.killed_sending:
-        faults.append(f"{repeats} repeats, {facts.open_ends} open ends, {facts.killed_sending} kills")
+    kills = facts.killed_sending + facts.in_doubt
+    if repeats > facts.open_ends + kills:
+        faults.append(f"{repeats} repeats, {facts.open_ends} open ends, {kills} kills")
     dead = sum(entry.state == "dead" for entry in facts.entries)
     if dead > facts.refusals:
         faults.append(f"{dead} mails are dead, {facts.refusals} refusals")

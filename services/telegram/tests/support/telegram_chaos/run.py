@@ -20,7 +20,7 @@ from chaos.fast_time import FACTOR, fast_clock
 from chaos.forks import End, Zygote
 from chaos.mishaps import Life, Outage
 from chaos.outages import Servers, happen
-from chaos.points import sends_under_way, traced
+from chaos.points import open_sends, traced
 from chaos.zygote import FOR_A_WHILE
 from servicekit.storage.database import Database, StorageUnavailable, database_url
 from servicekit.storage.sealing import seal_for
@@ -297,7 +297,8 @@ async def _judge(stage: Stage, database: Database, meddler: Meddler) -> Verdict:
     entries = await _entries(database)
     chats = {entry.id: int(entry.lane.rstrip("!").split(":")[0]) for entry in entries}
     cuts = Counter(meddler.cuts)
-    cuts.update(chats[entry_id] for entry_id in sends_under_way(traced(stage.trace)) if entry_id in chats)
+    sends = open_sends(traced(stage.trace))
+    cuts.update(chats[entry] for entry in (*sends.under_way, *sends.in_doubt) if entry in chats)
     shown = [
         ShownRow(message.id, message.chat.id, message.versions[-1])
         for message in stage.telegram.world.messages.values()
