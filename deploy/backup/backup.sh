@@ -6,7 +6,7 @@ umask 077
 . "$(dirname "$0")/common.sh"
 stamp=$(date -u +%Y%m%dT%H%M%SZ)
 work=$(mktemp -d "${TMPDIR:-/tmp}/neo-backup.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "$work.tar.gz"' EXIT
 
 mkdir -p "$work/databases"
 for database in $DATABASES; do
@@ -25,7 +25,9 @@ done
 name=neo-$stamp.tar.gz
 if [ -n "${BACKUP_RECIPIENT:-}" ]; then
     name=$name.age
-    tar -C "$work" -cz . | age --recipient "$BACKUP_RECIPIENT" > "$BACKUP_DIR/.$name.partial"
+    # Not through a pipe: there nobody would notice that tar failed.
+    tar -C "$work" -czf "$work.tar.gz" .
+    age --recipient "$BACKUP_RECIPIENT" --output "$BACKUP_DIR/.$name.partial" "$work.tar.gz"
 else
     tar -C "$work" -czf "$BACKUP_DIR/.$name.partial" .
     tar -tzf "$BACKUP_DIR/.$name.partial" > /dev/null

@@ -28,13 +28,19 @@ esac
 
 if [ "$what" != installation ]; then
     for dump in "$work"/databases/*.dump; do
-        database=$(basename "$dump" .dump)
+        pg_restore --no-owner --file "${dump%.dump}.sql" "$dump" || fail "$(basename "$dump") cannot be read: nothing was changed"
+    done
+    for script in "$work"/databases/*.sql; do
+        database=$(basename "$script" .sql)
         # Whoever is still connected would write into what is being replaced.
         psql -qAt -v ON_ERROR_STOP=1 -d postgres -v database="$database" <<'SQL'
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :'database' AND pid <> pg_backend_pid() \g /dev/null
 SQL
-        psql -q -v ON_ERROR_STOP=1 -d "$database" -c "DROP SCHEMA public CASCADE" -c "CREATE SCHEMA public AUTHORIZATION \"$database\""
-        pg_restore --exit-on-error --no-owner --role="$database" --dbname "$database" "$dump"
+        # All of it or nothing: what fails in between leaves the database as it was.
+        psql -q --single-transaction -v ON_ERROR_STOP=1 -d "$database" -o /dev/null \
+            -c "DROP SCHEMA public CASCADE" -c "CREATE SCHEMA public AUTHORIZATION \"$database\"" \
+            -c "SET ROLE \"$database\"" -f "$script" \
+            || fail "the database $database is as it was; those that were named before are restored"
         echo "restored the database $database"
     done
 fi

@@ -225,18 +225,41 @@ def test_nothing_is_replaced_unless_that_is_said(installation: Installation) -> 
     assert installation.words("mail") == "bonjour mail since"
 
 
-def test_a_damaged_backup_changes_nothing(installation: Installation, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sums", "words"), [("of before", "is damaged"), ("of after", "cannot be read")])
+def test_a_damaged_backup_changes_nothing(
+    installation: Installation, tmp_path: Path, sums: str, words: str
+) -> None:
     name = installation.backup()
     path, opened = installation.folder / "backups" / name, tmp_path / "opened"
     opened.mkdir()
     subprocess.run(["tar", "-C", opened, "-xzf", path], check=True)
     dump = opened / "databases" / "mail.dump"
-    dump.write_bytes(dump.read_bytes()[:-1] + b"?")
+    dump.write_bytes(dump.read_bytes()[: dump.stat().st_size // 2])
+    if sums == "of after":
+        subprocess.run(
+            "sha256sum databases/* installation.tar > SHA256SUMS", shell=True, cwd=opened, check=True
+        )
     subprocess.run(["tar", "-C", opened, "-czf", path, "."], check=True)
+    installation.postgres.execute("INSERT INTO words VALUES ('since')", "aicore")
     done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
     assert done.returncode == 1
-    assert "damaged" in done.stderr
-    assert installation.words("aicore") == "aicore bonjour"
+    assert words in done.stderr
+    assert installation.words("aicore") == "aicore bonjour since"
+
+
+def test_one_that_cannot_be_brought_back_to_its_end_leaves_the_database_as_it_was(
+    installation: Installation,
+) -> None:
+    """A table in the backup may be read by a role that is there no longer."""
+    postgres = installation.postgres
+    postgres.execute("CREATE ROLE guest; GRANT SELECT ON words TO guest", "mail")
+    name = installation.backup()
+    postgres.execute("REVOKE ALL ON words FROM guest; DROP ROLE guest", "mail")
+    postgres.execute("INSERT INTO words VALUES ('since')", "mail")
+    done = installation.run("restore.sh", name, RESTORE_CONFIRM="yes")
+    assert done.returncode == 1
+    assert "mail is as it was" in done.stderr
+    assert installation.words("mail") == "bonjour mail since"
 
 
 def test_one_that_fails_leaves_the_last_one_and_no_metric(installation: Installation) -> None:
