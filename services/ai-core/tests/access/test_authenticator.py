@@ -13,7 +13,7 @@ import pytest
 from access_keys import open_access
 from ai_core.access import authenticator as module
 from ai_core.access.administration import IssuedKey, KeyAdministration, KeyWish, local_wish
-from ai_core.access.authenticator import GRACE_SECONDS, Authenticator, Rules
+from ai_core.access.authenticator import GRACE_SECONDS, Authenticator, Rules, caller_of
 from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
 from ai_core.access.keys import NO_DIGEST, is_one_of, new_key
 from ai_core.access.networks import parse_network
@@ -137,6 +137,13 @@ async def test_the_digest_of_nothing_opens_nothing(world: World) -> None:
     assert record.secret_digest != NO_DIGEST
     with pytest.raises(Unauthorized):
         module.checked(None, NO_DIGEST, world.time)
+
+
+async def test_a_scope_that_only_a_later_version_knows_opens_nothing(world: World) -> None:
+    """As after going back to an older version."""
+    issued = await world.keys.create(WISH)
+    record = replace(issued.record, scopes=("generate", "of a later version"))
+    assert caller_of(record).scopes == {Scope.GENERATE}
 
 
 async def test_revocation_holds_at_once(world: World) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from ai_core.access.caller import Caller, KeyLimits, PriorityClass, Scope
+from ai_core.access.caller import Caller, KeyLimits, PriorityClass, known_scopes
 from ai_core.access.credentials import Headers, key_in
 from ai_core.access.keys import NO_DIGEST, digest_of, is_one_of, parse_key
 from ai_core.access.networks import Address, Network, client_address, parse_network, within
@@ -173,7 +173,7 @@ def caller_of(record: KeyRecord) -> Caller:
     return Caller(
         key_id=record.id,
         name=record.name,
-        scopes=frozenset(Scope(scope) for scope in record.scopes),
+        scopes=frozenset(known_scopes(record.scopes)),
         limits=KeyLimits(
             requests_per_minute=record.requests_per_minute,
             tokens_per_minute=record.tokens_per_minute,

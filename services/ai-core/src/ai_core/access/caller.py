@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -16,6 +17,12 @@ class Scope(StrEnum):
     MODELS_WRITE = "models:write"
     ADMIN = "admin"
     METRICS = "metrics"
+
+
+def known_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
+    """Those that this version has; one that a later version granted opens nothing."""
+    granted = set(names)
+    return tuple(scope for scope in Scope if scope in granted)
 
 
 class PriorityClass(IntEnum):

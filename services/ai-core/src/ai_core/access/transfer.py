@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ai_core.access.administration import KeyWish, check_wish, utc_now
-from ai_core.access.caller import KeyLimits, PriorityClass, Scope
+from ai_core.access.caller import KeyLimits, PriorityClass, Scope, known_scopes
 from ai_core.access.keys import digest_of, parse_key
 from ai_core.access.networks import parse_network
 from ai_core.errors import InvalidRequest
@@ -196,7 +196,7 @@ def _api_key(row: RowMapping) -> ApiKey:
     return ApiKey(
         secret_sha256=row["secret_digest"],
         previous_sha256=row["previous_digest"],
-        scopes=tuple(Scope(scope) for scope in row["scopes"]),
+        scopes=known_scopes(row["scopes"]),
         priority=PriorityClass(row["priority"]),
         **{name: row[name] for name in same},
     )
