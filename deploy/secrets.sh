@@ -1,13 +1,15 @@
 #!/bin/sh
 # Makes every secret of the suite that is missing, one file each (mode 600), in a folder per service: each
-# container sees its own folder only. What stands in .env is taken from there, and emptied there.
+# container sees its own folder only. What stands in .env is taken from there, and emptied there. What only some
+# installations have is told to its service in deploy/state/settings/SERVICE.env: the names of files, no secrets.
 # Safe to repeat: what is there stays.
 set -eu
 umask 077
 cd "$(dirname "$0")/.."
 . deploy/settings.sh
 secrets=deploy/secrets
-owner=$(value NEO_UID 10001)
+told=deploy/state/settings
+owner=$(user)
 made=0
 
 letters() {  # letters COUNT SET: that many random characters of a set
@@ -28,14 +30,34 @@ key() {  # key FILE: an API key of the AI core, unless it is there
 same() {  # same FROM TO: what two containers must both know
     cmp -s "$secrets/$1" "$secrets/$2" || write "$2" "$(cat "$secrets/$1")"
 }
-given() {  # given FILE NAME: what only the operator knows, from .env
-    value=$(sed -n "s/^$2=\(..*\)$/\1/p" .env 2>/dev/null | tail -n 1)
+given() {  # given NAME FILE…: what only the operator knows, from .env
+    name=$1
+    shift
+    # In quotes or without: the services take both.
+    value=$(sed -n "s/^$name=\(..*\)$/\1/p" .env 2> /dev/null | tail -n 1 | sed "s/^\"\(.*\)\"$/\1/; s/^'\(.*\)'$/\1/")
     [ -n "$value" ] || return 0
-    write "$1" "$value"
-    sed "s/^$2=.*$/$2=/" .env > .env.partial && cat .env.partial > .env && rm .env.partial
-    echo "$2 now stands in $secrets/$1 instead of .env"
+    for into; do write "$into" "$value"; done
+    sed "s/^$name=.*$/$name=/" .env > .env.partial && cat .env.partial > .env && rm .env.partial
+    echo "$name now stands in $secrets/$* instead of .env"
+}
+may_have() {  # may_have SERVICE NAME…: secrets that not every installation has. A service must not be told of a file
+    # that is not there.
+    service=$1
+    shift
+    for name; do
+        file=$(printf '%s' "$name" | tr '[:upper:]' '[:lower:]')
+        given "$name" "$service/$file"
+        if [ -s "$secrets/$service/$file" ]; then echo "${name}_FILE=/run/secrets/$file"; fi >> "$told/$service.env.partial"
+    done
+    chmod 644 "$told/$service.env.partial"
+    mv "$told/$service.env.partial" "$told/$service.env"
 }
 
+given DB_PASSWORD postgres/ai-core_password
+given TELEGRAM_DB_PASSWORD postgres/telegram_password
+given MAIL_DB_PASSWORD postgres/mail_password
+given REDIS_PASSWORD redis/password
+given SECRET_KEY ai-core/secret_key telegram/secret_key mail/secret_key
 for service in ai-core telegram mail; do
     fresh "postgres/${service}_password"
     same "postgres/${service}_password" "$service/db_password"
@@ -44,18 +66,22 @@ done
 fresh postgres/superuser_password
 fresh redis/password
 same postgres/superuser_password backup/postgres_password
-for service in ai-core telegram mail exporters; do same redis/password "$service/redis_password"; done
-same postgres/superuser_password exporters/postgres_password
+for service in ai-core telegram mail; do same redis/password "$service/redis_password"; done
+fresh postgres/exporter_password
+same postgres/exporter_password postgres-exporter/password
 # The exporter of Redis reads a list of addresses with their passwords.
-[ -s "$secrets/exporters/redis.json" ] && grep -qF "\"$(cat "$secrets/redis/password")\"" "$secrets/exporters/redis.json" \
-    || write exporters/redis.json "{\"redis://redis:6379\": \"$(cat "$secrets/redis/password")\"}"
+redis=$(sed 's/[\\"]/\\&/g' "$secrets/redis/password")
+[ "$(cat "$secrets/redis-exporter/redis.json" 2> /dev/null)" = "{\"redis://redis:6379\": \"$redis\"}" ] \
+    || write redis-exporter/redis.json "{\"redis://redis:6379\": \"$redis\"}"
+# What an earlier version gave to both exporters: among it, the password of PostgreSQL's superuser.
+rm -rf "$secrets/exporters"
 for service in telegram mail; do
     if runs_here ai-core || ! stands_alone; then
         key "$service/ai_api_key"
         same "$service/ai_api_key" "ai-core/${service}_key"
     elif runs_here "$service"; then
         # The AI core is elsewhere, and its keys are made there.
-        given "$service/ai_api_key" AI_API_KEY
+        given AI_API_KEY "$service/ai_api_key"
         if [ ! -s "$secrets/$service/ai_api_key" ]; then
             echo "AI_API_KEY is missing: write into .env what stands in $secrets/$service/ai_api_key on the AI core's server" >&2
             exit 1
@@ -67,14 +93,21 @@ same prometheus/ai_core_key ai-core/metrics_key
 # docker-compose.gpu.yml: the server that computes on a graphics processor.
 fresh gpu-engine/api_key
 same gpu-engine/api_key ai-core/gpu_engine_key
+given TELEGRAM_BOT_TOKEN telegram/telegram_bot_token
+given WEBHOOK_SECRET telegram/webhook_secret
 fresh telegram/webhook_secret
+given ADMIN_KEY mail/admin_key
 fresh mail/admin_key
 fresh grafana/admin_password
-given telegram/telegram_bot_token TELEGRAM_BOT_TOKEN
-given telegram/webhook_secret WEBHOOK_SECRET
-given mail/email_password EMAIL_PASSWORD
-given mail/smtp_password SMTP_PASSWORD
-given ai-core/huggingface_token HUGGINGFACE_TOKEN
+given SECRET_KEY_OLD telegram/secret_key_old mail/secret_key_old
+(umask 022 && mkdir -p "$told")
+rm -f "$told"/*.partial
+may_have ai-core TRANSCRIPTION_API_KEY HUGGINGFACE_TOKEN
+may_have telegram SECRET_KEY_OLD TELEGRAM_SECRET_KEY TELEGRAM_SECRET_KEY_OLD TELEGRAM_WEBHOOK_SECRET \
+    TELEGRAM_AI_API_KEY TELEGRAM_REDIS_URL TELEGRAM_REDIS_PASSWORD
+may_have mail EMAIL_PASSWORD SMTP_PASSWORD OAUTH_CLIENT_SECRET OAUTH_REFRESH_TOKEN SECRET_KEY_OLD MAIL_SECRET_KEY \
+    MAIL_SECRET_KEY_OLD MAIL_EMAIL_PASSWORD MAIL_SMTP_PASSWORD MAIL_OAUTH_CLIENT_SECRET MAIL_OAUTH_REFRESH_TOKEN \
+    MAIL_ADMIN_KEY MAIL_AI_API_KEY MAIL_REDIS_URL MAIL_REDIS_PASSWORD
 
 # Where the operator puts the addresses that alerts go to.
 mkdir -p "$secrets/alertmanager"

@@ -4,6 +4,9 @@ value() {  # value NAME DEFAULT: a setting, from the environment or .env
     [ -n "$given" ] || given=$(sed -n "s/^$1=\(..*\)$/\1/p" .env 2> /dev/null | tail -n 1)
     printf '%s' "${given:-$2}"
 }
+user() {  # as whom containers run: root gives its files away, nobody else can
+    if [ "$(id -u)" = 0 ]; then value NEO_UID 10001; else id -u; fi
+}
 has_profile() {
     case ",$(value COMPOSE_PROFILES '')," in *",$1,"*) true ;; *) false ;; esac
 }

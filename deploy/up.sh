@@ -10,7 +10,7 @@ if [ ! -e .env ]; then
     cp .env.example .env
     echo "made .env from .env.example"
 fi
-NEO_UID=$(value NEO_UID 10001)
+NEO_UID=$(user)
 export NEO_UID
 deploy/secrets.sh
 ai=$(value AI_DOMAIN ai.localhost) telegram=$(value TELEGRAM_DOMAIN telegram.localhost) mail=$(value MAIL_DOMAIN mail.localhost)
@@ -35,8 +35,10 @@ if runs_here telegram && [ ! -s deploy/secrets/telegram/telegram_bot_token ]; th
     echo "TELEGRAM_BOT_TOKEN is missing: write the token that @BotFather gave you into .env, and run this again" >&2
     exit 1
 fi
-if runs_here mail && [ ! -s deploy/secrets/mail/email_password ]; then
-    echo "EMAIL_PASSWORD is missing: write the mailbox's password into .env, and run this again" >&2
+if runs_here mail && ! grep -qE '^(MAIL_)?(EMAIL_PASSWORD_FILE|OAUTH_REFRESH_TOKEN_FILE|ACCOUNTS_PATH)=.' \
+    .env deploy/state/settings/mail.env; then
+    echo "EMAIL_PASSWORD is missing: write the mailbox's password into .env (or OAUTH_REFRESH_TOKEN, or ACCOUNTS_PATH), \
+and run this again" >&2
     exit 1
 fi
 
@@ -57,7 +59,15 @@ if [ "$(id -u)" = 0 ]; then
     chown -R "$NEO_UID:$NEO_UID" deploy/backups deploy/acme deploy/state deploy/certificates
 fi
 deploy/compose.sh build --quiet
+# Roles that a later version asks for, and passwords that have changed: before the services come with them, where the
+# cluster runs already.
+tend_cluster() {
+    deploy/compose.sh exec -T postgres sh -c 'PGHOST=127.0.0.1 PGPASSWORD=$(cat /run/secrets/superuser_password) \
+        sh /docker-entrypoint-initdb.d/init.sh' < /dev/null
+}
+if [ -n "$(deploy/compose.sh ps -q postgres)" ]; then tend_cluster 2> /dev/null || true; fi
 deploy/compose.sh up --detach --remove-orphans
 deploy/wait.sh
+tend_cluster
 if ! runs_here ai-core; then exit 0; fi
 echo "https://$ai answers. A key for a program: deploy/compose.sh exec ai-core ai-core keys create --name NAME"

@@ -61,6 +61,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
             (folder / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / path.relative_to(ROOT))
     shutil.copy(folder / ".env.example", folder / ".env")
+    for name in ALONE:
+        (folder / "deploy" / "state" / "settings").mkdir(parents=True, exist_ok=True)
+        (folder / "deploy" / "state" / "settings" / f"{name}.env").touch()
 
     def composition(files: str) -> Composition:
         # A .env for each, as on a server of its own.
@@ -143,6 +146,32 @@ def test_each_container_sees_the_secrets_of_one_folder(site: Site) -> None:
         assert len(folders) <= 1, (variant, name)
         whole = [each for each in service.get("volumes", ()) if _source(each).endswith("/deploy/secrets")]
         assert not whole or name == "backup", (variant, name)
+
+
+def test_who_reads_numbers_of_databases_is_not_their_master(site: Site) -> None:
+    services = site.compositions["whole"]["services"]
+    assert services["postgres-exporter"]["environment"]["DATA_SOURCE_USER"] == "exporter"
+    folders = {
+        name: [_source(each) for each in services[name]["volumes"] if _target(each) == "/run/secrets"]
+        for name in ("postgres-exporter", "redis-exporter")
+    }
+    for name, (folder,) in folders.items():
+        assert folder.endswith(f"deploy/secrets/{name}")
+    secrets = site.folder / "deploy" / "secrets"
+    _make_secrets(site.folder)
+    master = (secrets / "postgres" / "superuser_password").read_text()
+    holders = {
+        path.parent.name for path in secrets.rglob("*") if path.is_file() and path.read_text() == master
+    }
+    assert holders == {"postgres", "backup"}
+
+
+def test_who_sees_the_whole_machine_is_not_the_user_whose_secrets_lie_there(site: Site) -> None:
+    services = site.compositions["whole"]["services"]
+    sees_all = {name for name, each in services.items() if "/" in map(_source, each.get("volumes", ()))}
+    assert sees_all == {"node-exporter"}
+    others = {each.get("user") for name, each in services.items() if name not in sees_all}
+    assert services["node-exporter"]["user"] not in others
 
 
 def _source(volume: Any) -> str:
@@ -239,10 +268,10 @@ def test_secrets_are_made_once_and_as_those_who_read_them_expect(site: Site) -> 
     # Redis's exporter reads addresses with their passwords (README of oliver006/redis_exporter).
     exporter = site.compositions["whole"]["services"]["redis-exporter"]["environment"]
     name = Path(exporter["REDIS_PASSWORD_FILE"]).name
-    told = json.loads((secrets / "exporters" / name).read_text())
+    told = json.loads((secrets / "redis-exporter" / name).read_text())
     assert told == {exporter["REDIS_ADDR"]: (secrets / "redis" / "password").read_text().strip()}
     # Every file that a container is pointed at is there, but for what only the operator knows.
-    given = {"telegram_bot_token", "email_password"}
+    given = {"telegram_bot_token"}
     for _, name, service in site.services():
         folders = [_source(each) for each in service.get("volumes", ()) if _target(each) == "/run/secrets"]
         for value in (service.get("environment") or {}).values():
@@ -256,7 +285,7 @@ def test_a_new_password_reaches_all_who_need_it(site: Site) -> None:
     secrets = site.folder / "deploy" / "secrets"
     (secrets / "redis" / "password").write_text("changed-by-hand\n")
     _make_secrets(site.folder)
-    assert "changed-by-hand" in (secrets / "exporters" / "redis.json").read_text()
+    assert "changed-by-hand" in (secrets / "redis-exporter" / "redis.json").read_text()
     assert (secrets / "telegram" / "redis_password").read_text() == "changed-by-hand\n"
 
 
