@@ -20,8 +20,9 @@ if stands_alone; then
 else
     deploy/certificates.sh "$ai" "$telegram" "$mail"
 fi
-mkdir -p config deploy/switches deploy/backups deploy/acme deploy/state/prometheus deploy/state/grafana \
-    deploy/state/metrics deploy/state/acme deploy/wheels deploy/prometheus/targets deploy/secrets/alertmanager
+mkdir -p config deploy/switches deploy/backups deploy/certificates deploy/acme deploy/state/prometheus \
+    deploy/state/grafana deploy/state/metrics deploy/state/acme deploy/wheels deploy/prometheus/targets \
+    deploy/secrets/alertmanager
 
 # Without a list of models of one's own, the demo model is served.
 [ -e config/models.json ] || cp config/models.demo.json config/models.json
@@ -60,6 +61,12 @@ if [ "$(id -u)" = 0 ]; then
 fi
 deploy/compose.sh build --quiet
 # Roles that a later version asks for, and passwords that have changed: before the services come with them, where the
+    # Backups read these. Where not everybody may, the group of the containers may.
+    find . deploy -maxdepth 0 ! -perm -o=x -exec chgrp "$NEO_UID" {} + -exec chmod g+x {} +
+    for part in .env config deploy/mailserver; do
+        [ ! -e "$part" ] || find "$part" \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) \
+            -exec chgrp "$NEO_UID" {} + -exec chmod g+rX {} +
+    done
 # cluster runs already.
 tend_cluster() {
     deploy/compose.sh exec -T postgres sh -c 'PGHOST=127.0.0.1 PGPASSWORD=$(cat /run/secrets/superuser_password) \

@@ -151,7 +151,8 @@ async def test_an_older_version_starts_on_the_backup_of_before(
 
 def _backup(server: PostgresServer, folder: Path) -> str:
     (folder / "backups").mkdir()
-    (folder / "sources").mkdir()
+    for part in ("config", "deploy/secrets", "deploy/certificates"):
+        (folder / "sources" / part).mkdir(parents=True)
     (folder / "sources" / ".env").write_text("AI_DOMAIN=ai.example.org\n")
     _run(server, folder, "backup.sh")
     (made,) = (folder / "backups").glob("neo-*")
