@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import os
 import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -163,17 +164,33 @@ def test_a_name_that_is_not_ours_is_shown_no_certificate(nginx: NginxServer) -> 
     assert b"no peer certificate available" in unnamed.stdout
 
 
-def test_a_renewed_certificate_is_shown_with_its_chain() -> None:
-    with in_front_of(NOWHERE) as nginx:
+def test_a_new_certificate_is_shown_with_its_chain_as_soon_as_it_lies_there() -> None:
+    with in_front_of(NOWHERE, NGINX_RELOAD_SECONDS="0.1") as nginx:
         root = renew(nginx, "ai.test")
-        nginx.reload()
-        deadline = time.monotonic() + PATIENCE
-        while b"ai.test renewed" not in _shown(nginx):
-            assert time.monotonic() < deadline
         # Whoever knows the root alone can follow what is sent.
-        done = s_client(nginx, "-CAfile", str(root), "-showcerts")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("-----BEGIN CERTIFICATE-----") == 2
+        chain = ("-CAfile", str(root), "-showcerts")
+        _until(lambda: s_client(nginx, *chain).stdout.count("-----BEGIN CERTIFICATE-----") == 2)
+        _until(lambda: s_client(nginx, *chain).returncode == 0)
+
+
+def test_a_certificate_whose_key_comes_later_is_shown_once_both_are_there() -> None:
+    """nginx keeps what it has as long as the one does not fit the other."""
+    with in_front_of(NOWHERE, NGINX_RELOAD_SECONDS="0.1") as nginx:
+        key = nginx.folder / "certificates" / "ai.test" / "privkey.pem"
+        before = key.read_bytes()
+        renew(nginx, "ai.test")
+        after = key.read_bytes()
+        key.write_bytes(before)
+        _until(lambda: "key values mismatch" in nginx.error_log.read_text())
+        assert b"ai.test renewed" not in _shown(nginx)
+        key.write_bytes(after)
+        _until(lambda: b"ai.test renewed" in _shown(nginx))
+
+
+def _until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not seen():
+        assert time.monotonic() < deadline
 
 
 def _shown(nginx: NginxServer) -> bytes:
@@ -241,3 +258,81 @@ def test_certificates_of_our_own_are_made_where_there_are_none_and_others_stay(t
     assert names.get_values_for_type(x509.DNSName) == ["telegram.test"]
     assert isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
     assert (made / "privkey.pem").stat().st_mode & 0o777 == 0o600
+
+
+CERTBOT = """#!/bin/sh
+# Stands for certbot: notes who is asked for, and has what the test lays out.
+while [ $# -gt 0 ]; do [ "$1" != --domain ] || domain=$2; shift; done
+echo "asked $domain" >> "$DONE"
+[ -e "$LETSENCRYPT_DIR/live/$domain" ]
+"""
+SLEEP = """#!/bin/sh
+# Passes time at once, until it has been enough.
+echo "slept $1" >> "$DONE"
+[ "$(grep -c slept "$DONE")" -lt "$NIGHTS" ] || kill "$PPID"
+"""
+
+
+def ask_the_authority(folder: Path, nights: int = 1, **settings: str) -> list[str]:
+    """What deploy/certbot.sh does until it has slept so often."""
+    programs, done = folder / "bin", folder / "done"
+    programs.mkdir()
+    for name, text in {"certbot": CERTBOT, "sleep": SLEEP}.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "DONE": str(done),
+        "NIGHTS": str(nights),
+        "ACME_EMAIL": "you@example.org",
+        "ACME_SERVER": "https://authority.test",
+        "CERTIFICATES_DIR": str(folder / "certificates"),
+        "LETSENCRYPT_DIR": str(folder / "letsencrypt"),
+        "AI_DOMAIN": "ai.example.org",
+        "TELEGRAM_DOMAIN": "telegram.localhost",
+        "MAIL_DOMAIN": "mail.localhost",
+    }
+    script = ["sh", ROOT / "deploy" / "certbot.sh"]
+    subprocess.run(script, env=environment | settings, check=False, capture_output=True, timeout=60)
+    return done.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        ({"PROFILES": "acme"}, {"ai"}),
+        # Names without a door here, and names that no authority knows.
+        ({"PROFILES": "acme,telegram,mail"}, {"ai"}),
+        ({"TELEGRAM_DOMAIN": "telegram.example.org", "MAIL_DOMAIN": "mail.example.org"}, {"ai"}),
+        ({"PROFILES": "acme,telegram", "TELEGRAM_DOMAIN": "telegram.example.org"}, {"ai", "telegram"}),
+        ({"PROFILES": "mailserver,acme", "MAIL_DOMAIN": "mail.example.org"}, {"ai", "mail"}),
+        ({"AI_DOMAIN": "", "PROFILES": "telegram", "TELEGRAM_DOMAIN": "telegram.example.org"}, {"telegram"}),
+    ],
+)
+def test_an_authority_is_asked_for_what_is_served_here_and_for_nothing_else(
+    tmp_path: Path, settings: dict[str, str], asked: set[str]
+) -> None:
+    done = ask_the_authority(tmp_path, **settings)
+    assert {line for line in done if line.startswith("asked")} == {
+        f"asked {name}.example.org" for name in asked
+    }
+
+
+def test_a_certificate_lies_where_nginx_reads_it_and_is_asked_for_again_in_half_a_day(tmp_path: Path) -> None:
+    given = tmp_path / "letsencrypt" / "live" / "ai.example.org"
+    given.mkdir(parents=True)
+    for part in ("fullchain", "privkey"):
+        (given / f"{part}.pem").write_text(part)
+    assert ask_the_authority(tmp_path)[-1] == "slept 43200"
+    laid = tmp_path / "certificates" / "ai.example.org"
+    assert {path.name: path.read_text() for path in laid.iterdir()} == {
+        "fullchain.pem": "fullchain",
+        "privkey.pem": "privkey",
+    }
+
+
+def test_an_authority_that_says_no_is_asked_again_soon_and_then_ever_more_seldom(tmp_path: Path) -> None:
+    done = ask_the_authority(tmp_path, nights=5)
+    assert [line.removeprefix("slept ") for line in done if line.startswith("slept")] == [
+        *("60", "240", "960", "3600", "3600")
+    ]

@@ -24,6 +24,8 @@ from servers import HOST, Program, _free_port
 
 SOURCE = Path(__file__).resolve().parent.parent.parent / "nginx"
 DOMAINS = {"AI_DOMAIN": "ai.test", "TELEGRAM_DOMAIN": "telegram.test", "MAIL_DOMAIN": "mail.test"}
+WATCHES = {"NGINX_RELOAD_SECONDS": "30-reload.sh", "NGINX_REPLICAS": "40-replicas.sh"}
+"""What goes on looking beside nginx, where a test gives the setting."""
 VARIABLE = re.compile(r"\$\{([A-Z_]+)\}")
 
 
@@ -37,7 +39,8 @@ class NginxServer(Program):
         self.maintenance = self.folder / "maintenance"
         self.acme = self.folder / "acme"
         self.access_log = self.folder / "access.log"
-        self._watch: subprocess.Popen[bytes] | None = None
+        self.error_log = self.folder / "error.log"
+        self._watches: list[subprocess.Popen[bytes]] = []
         self._variables = {
             **DOMAINS,
             **upstreams,
@@ -67,14 +70,10 @@ class NginxServer(Program):
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.https_port)) == 0
 
-    def reload(self) -> None:
-        """Makes it read its configuration and its certificates again, as it does four times a day."""
-        os.kill(int((self.folder / "tmp" / "nginx.pid").read_text()), signal.SIGHUP)
-
     def close(self) -> None:
-        if self._watch is not None:
-            # What watches over replicas has gone on behind the script that began it.
-            os.killpg(self._watch.pid, signal.SIGKILL)
+        for watch in self._watches:
+            # What watches over replicas and certificates has gone on behind the script that began it.
+            os.killpg(watch.pid, signal.SIGKILL)
         # Its workers, killed, would wait for somebody who takes note of their end.
         self.stop()
         super().close()
@@ -95,18 +94,24 @@ class NginxServer(Program):
             rendered = VARIABLE.sub(lambda found: self._variables[found.group(1)], template.read_text())
             (self.folder / "conf.d" / template.stem).write_text(rendered)
         main = (self.folder / "nginx.conf").read_text().replace("/tmp/", f"{self.folder}/tmp/")
-        (self.folder / "nginx.conf").write_text(main.replace("/dev/stdout", str(self.access_log)))
+        main = main.replace("/dev/stdout", str(self.access_log)).replace("/dev/stderr", str(self.error_log))
+        (self.folder / "nginx.conf").write_text(main)
         environment = {**os.environ, **self._variables}
         for script in ("10-sites.sh", "20-cdn.sh"):
             subprocess.run([self.folder / "entrypoint" / script], env=environment, check=True)
-        if "NGINX_REPLICAS" in self._variables:
-            watch = self.folder / "entrypoint" / "40-replicas.sh"
-            self._watch = subprocess.Popen(
-                [watch], env=environment, start_new_session=True, stdout=subprocess.DEVNULL
-            )
-            assert self._watch.wait() == 0
         for domain in (self._variables[name] for name in DOMAINS):
             self._certify(domain)
+        for setting, script in WATCHES.items():
+            if setting in self._variables:
+                self._begin_watch(self.folder / "entrypoint" / script, environment)
+
+    def _begin_watch(self, script: Path, environment: Mapping[str, str]) -> None:
+        with self.error_log.open("ab") as said:
+            watch = subprocess.Popen(
+                [script], env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said
+            )
+        self._watches.append(watch)
+        assert watch.wait() == 0
 
     def _certify(self, domain: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
