@@ -84,7 +84,7 @@ load-mail: .setup-test  ## 1,000 mails at once, and 10,000 in the mailbox at the
 telegram-emulator:  ## try the Telegram service without a token: chat with it in the browser
 	@tools/setup.sh run && PYTHONPATH=. exec $(BIN)/python -m tests.emulators.telegram
 
-.PHONY: up down logs ps secrets backup restore test-deploy test-deploy-full
+.PHONY: up down logs ps secrets test-alert backup restore test-deploy test-deploy-full
 up:  ## start the whole suite with Docker (deploy/README.md)
 	@deploy/up.sh
 down:  ## stop it; nothing is lost
@@ -95,6 +95,10 @@ ps:  ## which of its containers run, and how they are
 	@deploy/compose.sh ps
 secrets:  ## make the secrets that are missing, in deploy/secrets
 	@deploy/secrets.sh
+test-alert:  ## send an alert of each kind to those who hear them (deploy/README.md, Alerts)
+	@for severity in page ticket; do deploy/compose.sh exec -T alertmanager amtool \
+	    --alertmanager.url=http://127.0.0.1:9093 alert add TestAlert severity=$$severity \
+	    --annotation=summary="Somebody has asked for this $$severity, to see whether it arrives"; done
 backup:  ## make a backup now, in deploy/backups
 	@deploy/compose.sh exec -T backup sh /opt/neo-backup/backup.sh
 restore:  ## bring a backup back: make restore FILE=neo-….tar.gz (stops and starts the services)

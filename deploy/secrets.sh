@@ -94,6 +94,11 @@ same prometheus/ai_core_key ai-core/metrics_key
 fresh gpu-engine/api_key
 same gpu-engine/api_key ai-core/gpu_engine_key
 given TELEGRAM_BOT_TOKEN telegram/telegram_bot_token
+given ALERT_TELEGRAM_TOKEN alertmanager/telegram_token
+given ALERT_SMTP_PASSWORD alertmanager/smtp_password
+given ALERT_SLACK_URL alertmanager/slack_url
+given ALERT_WEBHOOK_URL alertmanager/webhook_url
+given ALERT_WATCHDOG_URL alertmanager/watchdog_url
 given WEBHOOK_SECRET telegram/webhook_secret
 fresh telegram/webhook_secret
 given ADMIN_KEY mail/admin_key

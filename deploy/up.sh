@@ -43,6 +43,18 @@ and run this again" >&2
     exit 1
 fi
 
+# Docker kills what has not ended after stop_grace_period (deploy/compose.services.yml), with its running answers.
+ends_in_time() {  # ends_in_time SETTING DEFAULT SECONDS: five are left for all else
+    seconds=$(value "$1" "$2")
+    if [ "${seconds%%.*}" -gt $(($3 - 5)) ]; then
+        echo "$1=$seconds: Docker kills this service $3 seconds after it is told to stop; at most $(($3 - 5)) are possible" >&2
+        exit 1
+    fi
+}
+ends_in_time DRAIN_TIMEOUT 30 45
+ends_in_time TELEGRAM_DRAIN_TIMEOUT 20 30
+ends_in_time MAIL_DRAIN_TIMEOUT 20 60
+
 # What Prometheus is to find; a service that should run and does not is noticed this way only.
 target() { printf '[{"targets": [%s]}]\n' "$2" > "deploy/prometheus/targets/$1.json"; }
 target ai-core '"ai-core:8000"'
@@ -50,23 +62,26 @@ if runs_here telegram; then target telegram '"telegram:8001"'; else target teleg
 if runs_here mail; then target mail '"mail:8002"'; else target mail ''; fi
 port=$(value HTTPS_PORT 443)
 [ "$port" = 443 ] && port= || port=:$port
-domains="\"https://$ai$port/livez\""
-if has_profile telegram; then domains="$domains, \"https://$telegram$port/livez\""; fi
-if has_profile mail; then domains="$domains, \"https://$mail$port/livez\""; fi
-target domains "$domains"
+door() { printf '{"targets": ["https://%s%s/livez"], "labels": {"service": "%s"}}' "$1" "$port" "$2"; }
+domains=$(door "$ai" ai-core)
+if has_profile telegram; then domains="$domains, $(door "$telegram" telegram)"; fi
+if has_profile mail; then domains="$domains, $(door "$mail" mail)"; fi
+printf '[%s]\n' "$domains" > deploy/prometheus/targets/domains.json
+# And who is to hear of what it finds.
+if has_profile monitoring; then deploy/alerts.sh; fi
 
 # Folders that containers write into, and secrets, belong to the user that they run as.
 if [ "$(id -u)" = 0 ]; then
     chown -R "$NEO_UID:$NEO_UID" deploy/backups deploy/acme deploy/state deploy/certificates
-fi
-deploy/compose.sh build --quiet
-# Roles that a later version asks for, and passwords that have changed: before the services come with them, where the
     # Backups read these. Where not everybody may, the group of the containers may.
     find . deploy -maxdepth 0 ! -perm -o=x -exec chgrp "$NEO_UID" {} + -exec chmod g+x {} +
     for part in .env config deploy/mailserver; do
         [ ! -e "$part" ] || find "$part" \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) \
             -exec chgrp "$NEO_UID" {} + -exec chmod g+rX {} +
     done
+fi
+deploy/compose.sh build --quiet
+# Roles that a later version asks for, and passwords that have changed: before the services come with them, where the
 # cluster runs already.
 tend_cluster() {
     deploy/compose.sh exec -T postgres sh -c 'PGHOST=127.0.0.1 PGPASSWORD=$(cat /run/secrets/superuser_password) \
@@ -76,5 +91,9 @@ if [ -n "$(deploy/compose.sh ps -q postgres)" ]; then tend_cluster 2> /dev/null 
 deploy/compose.sh up --detach --remove-orphans
 deploy/wait.sh
 tend_cluster
+# What stands in their files has no effect on those that run already.
+if has_profile monitoring; then
+    for each in prometheus alertmanager; do deploy/compose.sh exec -T "$each" sh -c 'kill -HUP 1' < /dev/null; done
+fi
 if ! runs_here ai-core; then exit 0; fi
 echo "https://$ai answers. A key for a program: deploy/compose.sh exec ai-core ai-core keys create --name NAME"

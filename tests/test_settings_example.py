@@ -55,6 +55,7 @@ def deployed() -> dict[str, set[str]]:
     ]
     for path in root.glob("deploy/*.sh"):
         uses += re.findall(r"\$\(value ([A-Z_]+) '?([^')]*)'?\)", path.read_text())
+        uses += [(name, "") for name in re.findall(r"^given ([A-Z_]+) ", path.read_text(), re.MULTILINE)]
     for name, default in uses:
         found[name].add(default)
     return {name: defaults for name, defaults in found.items() if name not in OF_SERVICES}

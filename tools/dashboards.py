@@ -67,6 +67,8 @@ def stat(title: str, expression: str, unit: str, *limits: tuple[float, str], abo
     return Panel(title, {"": expression}, unit, "stat", 4, 4, limits, about=about)
 
 
+# One fires always.
+FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 ANSWERS = 'route=~"/api/v1/(chat|generate)|/v1/.+"'
 # Who has not been asked has not failed.
 FAILED = (
@@ -90,7 +92,7 @@ OVERVIEW = [
                 about="Below zero, the objective of the month is missed.",
             ),
             stat("Services up", 'sum(up{job=~"ai-core|telegram|mail"})', "short"),
-            stat("Alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', "short", (1, "red")),
+            stat("Alerts", f"count({FIRING}) or vector(0)", "short", (1, "red")),
             stat(
                 "Oldest on Telegram", "max(neo_telegram_queue_age_seconds)", "s", (60, "orange"), (300, "red")
             ),
@@ -330,7 +332,7 @@ MAIL = [
     Row(
         "Now",
         [
-            stat("Folders watched", "sum(neo_mail_watching)", "short"),
+            stat("Folders watched", "sum(neo_mail_mailbox_connected)", "short"),
             stat("Waiting", "max(neo_mail_queue_length)", "short"),
             stat("Oldest", "max(neo_mail_queue_age_seconds)", "s", (600, "orange"), (1800, "red")),
             stat("To be sent", "max(neo_mail_outbox_length)", "short"),

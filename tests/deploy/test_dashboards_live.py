@@ -29,6 +29,7 @@ WORDS = re.compile(r"\{\{(\w+)\}\}")
 NAMES = re.compile(r"\b(?:neo|node|pg|redis|probe)_\w+")
 NONE = "none"
 """What is written where nothing is wrong."""
+FIRING = 'ALERTS{alertstate="firing",alertname!="Watchdog"}'
 NOT_PROVOKED = {"Engines that were replaced", "What went wrong", "Put off, by what for"}
 
 
@@ -169,6 +170,7 @@ def _watching(
     }
     key = core.post("/api/v1/admin/keys", {"name": "prometheus", "scopes": ["metrics"]}).json()["key"]
     addresses = {name: part.address for name, part in parts.items()}
+    addresses["nginx:8443"] = f"{HOST}:{nginx.https_port}"
     prometheus = PrometheusServer(addresses, targets, key)
     for program in (nginx, *parts.values(), prometheus):
         stack.callback(program.close)
@@ -181,7 +183,7 @@ def _complaints(prometheus: PrometheusServer) -> list[str]:
     up = prometheus.ask("up")
     found = [f"{job} is not asked" for job in prometheus.jobs - {labels["job"] for labels, _ in up}]
     found += [f"{labels['job']} does not answer" for labels, value in up if value != 1]
-    found += [f"{labels} fires" for labels, _ in prometheus.ask('ALERTS{alertstate="firing"}')]
+    found += [f"{labels} fires" for labels, _ in prometheus.ask(FIRING)]
     known = set(prometheus.get("metadata")) | set(prometheus.get("label/__name__/values"))
     for place, (expression, legend) in _questions().items():
         answers = [labels for labels, value in prometheus.ask(expression) if not math.isnan(value)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -56,8 +55,8 @@ def exporter(kind: str, *options: str, **environment: str) -> WebProgram:
     return WebProgram(program, f"--web.listen-address={HOST}:{{port}}", *options, environment=environment)
 
 
-def alertmanager() -> WebProgram:
-    """With the routing of deploy/alertmanager, to nobody."""
+def alertmanager(receivers: str = "") -> WebProgram:
+    """With the routing of deploy/alertmanager, to nobody; or with a configuration of deploy/alerts.sh's."""
     program = WebProgram(
         shutil.which("prometheus-alertmanager") or "alertmanager",
         "--config.file={folder}/alertmanager.yml",
@@ -66,10 +65,9 @@ def alertmanager() -> WebProgram:
         "--cluster.listen-address=",
         path="/-/ready",
     )
-    # Debian's version knows no url_file.
-    routing = (DEPLOY / "alertmanager" / "alertmanager.yml").read_text()
-    nobody = re.sub(r"url_file: \S+", "url: http://127.0.0.1:9/", routing)
-    (program.folder / "alertmanager.yml").write_text(nobody)
+    nobody = "".join(f"  - name: {name}\n" for name in ("on-call", "tickets", "watchdog"))
+    routes = (DEPLOY / "alertmanager" / "routes.yml").read_text()
+    (program.folder / "alertmanager.yml").write_text(receivers or f"{routes}\nreceivers:\n{nobody}")
     return program
 
 

@@ -18,8 +18,7 @@ HTTP_PORT, HTTPS_PORT, TELEGRAM_PORT = 18_080, 18_443, 18_099
 DOMAINS = {"AI_DOMAIN": "ai.neo.test", "TELEGRAM_DOMAIN": "telegram.neo.test", "MAIL_DOMAIN": "mail.neo.test"}
 WAIT_SECONDS = "300"
 # What an operator of this installation would write into docker-compose.override.yml: where the names of the
-# test's domains lead, that their self-signed certificates are trusted, and what Debian's older Alertmanager
-# needs. Grafana's port may be taken.
+# test's domains lead, and that their self-signed certificates are trusted. Grafana's port may be taken.
 OVERRIDE = f"""
 x-names: &names ["ai.neo.test:{GATEWAY}", "telegram.neo.test:{GATEWAY}", "mail.neo.test:{GATEWAY}"]
 services:
@@ -30,8 +29,6 @@ services:
     extra_hosts: *names
     environment: {{SSL_CERT_FILE: /trusted.pem}}
     volumes: ["./trusted.pem:/trusted.pem:ro"]
-  alertmanager:
-    volumes: ["./alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro"]
 """
 
 
@@ -58,9 +55,6 @@ class Installation:
         trusted = self.folder / "trusted.pem"
         trusted.write_text("".join(certificates))
         trusted.chmod(0o644)
-        alerts = (self.folder / "deploy" / "alertmanager" / "alertmanager.yml").read_text()
-        alerts = alerts.replace("url_file: /run/secrets/", f"url: http://{GATEWAY}:9/")
-        (self.folder / "alertmanager.yml").write_text(alerts)
 
     def script(self, *command: str, **changed: str) -> str:
         """What a script of the suite prints."""

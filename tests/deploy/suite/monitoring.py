@@ -13,7 +13,18 @@ from tests.deploy.suite.program import Program
 PATIENCE = 180.0
 """Seconds: files of targets are read once a minute."""
 JOBS = {
-    *("ai-core", "telegram", "mail", "prometheus", "alertmanager", "node", "redis", "postgres", "door"),
+    *(
+        "ai-core",
+        "telegram",
+        "mail",
+        "prometheus",
+        "alertmanager",
+        "node",
+        "redis",
+        "postgres",
+        "door",
+        "origin",
+    ),
 }
 
 
@@ -39,8 +50,8 @@ def _until(suite: Installation, expression: str, count: int) -> list[dict[str, A
 
 def test_prometheus_scrapes_every_service_of_the_suite(suite: Installation) -> None:
     targets = len(_asked(suite, "targets")["activeTargets"])
-    # Three domains are behind one door.
-    up = _until(suite, "up == 1", max(targets, len(JOBS) + 2))
+    # Three domains are behind one door, and seen from both sides.
+    up = _until(suite, "up == 1", max(targets, len(JOBS) + 4))
     assert {sample["metric"]["job"] for sample in up} == JOBS
     assert _query(suite, "up == 0") == []
 
@@ -51,11 +62,11 @@ def test_what_exporters_see_is_up(suite: Installation) -> None:
 
 
 def test_the_three_domains_are_open_to_strangers(suite: Installation) -> None:
-    open_doors = _until(suite, "probe_success == 1", 3)
+    open_doors = _until(suite, 'probe_success{job="door"} == 1', 3)
     assert {sample["metric"]["instance"] for sample in open_doors} == {
         f"https://{name}.neo.test:18443/livez" for name in ("ai", "telegram", "mail")
     }
-    assert len(_query(suite, "probe_ssl_earliest_cert_expiry > time()")) == 3
+    assert len(_query(suite, "probe_ssl_earliest_cert_expiry > time()")) == 6
 
 
 def test_rules_are_evaluated_and_alertmanager_is_known(suite: Installation, program: Program) -> None:
