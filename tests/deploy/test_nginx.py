@@ -27,6 +27,7 @@ from servers import HOST
 
 NOWHERE = "127.0.0.1:9"
 PATIENCE = 20.0
+PART, PARTS, UPLOADS = b"x" * (1024 * 1024), 4, 8
 OPENAPI = Path(__file__).resolve().parent.parent.parent / "services" / "ai-core" / "openapi.json"
 OPERATORS = ("/api/v1/admin/", "/api/v1/metrics", "/api/v1/health", "/api/v1/models/load")
 OPERATORS_TOO = ("/api/v1/models/unload", "/api/v1/models/pull")
@@ -37,6 +38,8 @@ class Upstream:
 
     def __init__(self) -> None:
         self.released = threading.Event()
+        self.taken = 0
+        """Bytes of all bodies."""
         application = Starlette(
             routes=[
                 WebSocketRoute("/ws/chat", self.chat),
@@ -58,7 +61,12 @@ class Upstream:
         self._listener.close()
 
     async def tell(self, request: Request) -> Response:
-        size = len(await request.body())
+        if "x-refuse" in request.headers:
+            return JSONResponse({"error": "no key"}, 401)
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            self.taken += len(chunk)
         return JSONResponse({"path": request.url.path, "headers": dict(request.headers), "size": size})
 
     async def busy(self, request: Request) -> Response:
@@ -203,7 +211,7 @@ async def test_what_is_public_arrives(client: httpx.AsyncClient, address: str) -
     answer = await client.get(address + "?secret=1")
     assert answer.status_code == 200
     assert address.endswith(answer.json()["path"])
-    assert answer.headers["strict-transport-security"] == "max-age=63072000; includeSubDomains"
+    assert answer.headers["strict-transport-security"] == "max-age=63072000"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["x-frame-options"] == "DENY"
 
@@ -296,6 +304,43 @@ async def test_what_is_too_large_is_refused_but_a_recording_may_be_larger(client
     assert heard.json()["size"] == len(body)
 
 
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/api/v1/batches"])
+async def test_many_large_uploads_at_once_take_no_space_at_the_door(
+    client: httpx.AsyncClient, nginx: NginxServer, upstream: Upstream, path: str
+) -> None:
+    """What nginx keeps of a body lies in memory, and half a dozen strangers would fill it."""
+    before, seen, together = upstream.taken, asyncio.Event(), len(PART) * PARTS * UPLOADS
+
+    async def recording() -> AsyncIterator[bytes]:
+        for _ in range(PARTS):
+            yield PART
+        # The end comes only when all that was sent has reached the service.
+        await seen.wait()
+        yield b"."
+
+    uploads = [client.post(f"https://ai.test{path}", content=recording()) for _ in range(UPLOADS)]
+    async with asyncio.TaskGroup() as group:
+        answers = [group.create_task(upload) for upload in uploads]
+        deadline = time.monotonic() + PATIENCE
+        while upstream.taken - before < together:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        kept = [path for path in nginx.bodies.rglob("*") if path.is_file()]
+        seen.set()
+    assert {answer.result().json()["size"] for answer in answers} == {len(PART) * PARTS + 1}
+    assert kept == []
+
+
+async def test_who_may_not_upload_hears_why_and_not_that_the_service_is_away(
+    client: httpx.AsyncClient,
+) -> None:
+    for _ in range(10):
+        refused = await client.post(
+            "https://ai.test/v1/audio/transcriptions", content=PART * 20, headers={"x-refuse": "1"}
+        )
+        assert (refused.status_code, refused.json()) == (401, {"error": "no key"})
+
+
 async def test_a_service_that_is_away_is_told_as_such() -> None:
     with in_front_of(NOWHERE) as nginx:
         async with client_of(nginx) as client:
@@ -341,3 +386,26 @@ async def test_the_log_is_json_and_holds_no_query(client: httpx.AsyncClient, ngi
     (line,) = (line for line in map(json.loads, text.splitlines()) if line["path"] == path)
     assert (line["status"], line["host"], line["client"]) == (200, "ai.test", "127.0.0.1")
     assert "confidentiel" not in text
+
+
+async def test_the_log_of_errors_holds_no_query_and_no_address_of_a_page(upstream: Upstream) -> None:
+    """Of what is refused, of what is too large, and of a service that is away."""
+    limits = {"NGINX_REQUESTS_PER_SECOND": "1", "NGINX_BURST": "4", "NGINX_CONNECTIONS_PER_ADDRESS": "1"}
+    with in_front_of(NOWHERE, TELEGRAM_UPSTREAM=upstream.address, **limits) as nginx:
+        async with client_of(nginx) as client:
+            client.headers["referer"] = "https://x/?confidentiel"
+            models = "https://ai.test/v1/models?q=confidentiel"
+            webhook = "https://telegram.test/api/v1/webhooks/telegram?q=confidentiel"
+            large = await client.post(models, content=b"x" * 3_000_000)
+            away = await client.get(models)
+            refused = [await client.get(models) for _ in range(6)]
+            kept = await client.post(webhook, content=b"x" * 500_000)
+        logged = nginx.error_log.read_text()
+    assert (large.status_code, away.status_code, refused[-1].status_code) == (413, 503, 429)
+    assert kept.status_code == 200
+    assert "confidentiel" not in logged
+
+
+@pytest.mark.parametrize("path", ["/nginx-status", "/nginx-alive"])
+async def test_what_nginx_counts_is_for_nobody(client: httpx.AsyncClient, path: str) -> None:
+    assert (await client.get(f"http://ai.test{path}")).status_code == 301

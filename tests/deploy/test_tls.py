@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -260,6 +260,7 @@ def test_certificates_of_our_own_are_made_where_there_are_none_and_others_stay(t
     assert (made / "privkey.pem").stat().st_mode & 0o777 == 0o600
 
 
+NO_PROFILES = {"PROFILES": ""}
 CERTBOT = """#!/bin/sh
 # Stands for certbot: notes who is asked for, and has what the test lays out.
 while [ $# -gt 0 ]; do [ "$1" != --domain ] || domain=$2; shift; done
@@ -273,7 +274,7 @@ echo "slept $1" >> "$DONE"
 """
 
 
-def ask_the_authority(folder: Path, nights: int = 1, **settings: str) -> list[str]:
+def ask_the_authority(folder: Path, settings: Mapping[str, str] = NO_PROFILES, nights: int = 1) -> list[str]:
     """What deploy/certbot.sh does until it has slept so often."""
     programs, done = folder / "bin", folder / "done"
     programs.mkdir()
@@ -292,8 +293,8 @@ def ask_the_authority(folder: Path, nights: int = 1, **settings: str) -> list[st
         "TELEGRAM_DOMAIN": "telegram.localhost",
         "MAIL_DOMAIN": "mail.localhost",
     }
-    script = ["sh", ROOT / "deploy" / "certbot.sh"]
-    subprocess.run(script, env=environment | settings, check=False, capture_output=True, timeout=60)
+    script = ["sh", str(ROOT / "deploy" / "certbot.sh")]
+    subprocess.run(script, env=environment | dict(settings), check=False, capture_output=True, timeout=60)
     return done.read_text().splitlines()
 
 
@@ -312,7 +313,7 @@ def ask_the_authority(folder: Path, nights: int = 1, **settings: str) -> list[st
 def test_an_authority_is_asked_for_what_is_served_here_and_for_nothing_else(
     tmp_path: Path, settings: dict[str, str], asked: set[str]
 ) -> None:
-    done = ask_the_authority(tmp_path, **settings)
+    done = ask_the_authority(tmp_path, settings)
     assert {line for line in done if line.startswith("asked")} == {
         f"asked {name}.example.org" for name in asked
     }

@@ -40,6 +40,7 @@ class NginxServer(Program):
         self.acme = self.folder / "acme"
         self.access_log = self.folder / "access.log"
         self.error_log = self.folder / "error.log"
+        self.bodies = self.folder / "tmp" / "nginx-body"
         self._watches: list[subprocess.Popen[bytes]] = []
         self._variables = {
             **DOMAINS,
@@ -50,7 +51,6 @@ class NginxServer(Program):
             "NGINX_ACME_DIR": str(self.acme),
             "NGINX_CERTIFICATE_DIR": str(self.folder / "certificates"),
             "NGINX_MAINTENANCE_FILE": str(self.maintenance),
-            "NGINX_INTERNAL_NETWORK": "127.0.0.0/8",
             "NGINX_REQUESTS_PER_SECOND": "1000",
             "NGINX_BURST": "1000",
             "NGINX_BURST_OF_TELEGRAM": "1000",

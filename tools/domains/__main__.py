@@ -103,12 +103,19 @@ def _wanted(options: argparse.Namespace) -> tuple[Settings, list[Record]]:
     except OSError as error:
         reason = f"{options.env} cannot be read ({error.strerror}): write your domains into it"
         raise ValueError(reason) from error
-    addresses = [str(ip_address(each)) for each in options.address] or own_addresses()
+    addresses = [_address(each) for each in options.address] or own_addresses()
     if not settings.get("AI_DOMAIN") or settings["AI_DOMAIN"].endswith("localhost"):
         raise ValueError(f"{options.env} names no domain yet: set AI_DOMAIN, and those of the channels")
     if not addresses:
-        raise ValueError('this machine has no public address of its own: make dns ADDRESS="203.0.113.5"')
+        raise ValueError('this machine has no public IPv4 address of its own: make dns ADDRESS="203.0.113.5"')
     return settings, wanted(settings, addresses, dkim_record(settings, options.env.absolute().parent))
+
+
+def _address(text: str) -> str:
+    address = ip_address(text)
+    if address.version != 4:
+        raise ValueError(f'{text}: nginx is published by IPv4 alone; deploy/README.md, "IPv6", says why')
+    return text
 
 
 if __name__ == "__main__":

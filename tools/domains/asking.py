@@ -92,19 +92,15 @@ def read_settings(path: Path) -> dict[str, str]:
 
 
 def own_addresses() -> list[str]:
-    """With which this machine goes out, as far as they are its own and public."""
-    found = []
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            try:
-                # Nothing is sent: the system only chooses where it would go out.
-                sock.connect((far, 53))
-            except OSError:
-                continue
-            address = sock.getsockname()[0]
-            if ip_address(address).is_global:
-                found.append(address)
-    return found
+    """With which this machine goes out by IPv4, as far as it is its own and public."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            # Nothing is sent: the system only chooses where it would go out.
+            sock.connect(("192.0.2.1", 53))
+        except OSError:
+            return []
+        address = str(sock.getsockname()[0])
+    return [address] if ip_address(address).is_global else []
 
 
 def dkim_record(settings: Settings, root: Path) -> str:

@@ -30,7 +30,7 @@ class Record:
 
     name: str
     kind: str
-    """As DNS has it: A, AAAA, MX, TXT, CAA, PTR."""
+    """As DNS has it: A, MX, TXT, CAA, PTR."""
     value: str
     """Empty: it is not ours to say."""
     why: str
@@ -55,7 +55,7 @@ def wanted(settings: Settings, addresses: Sequence[str], dkim: str) -> list[Reco
 
     Args:
         settings: those of .env, defaults left out.
-        addresses: of this machine, as strangers reach it.
+        addresses: of this machine, as strangers reach it: of IPv4, by which alone nginx is published.
         dkim: the text of the DKIM record; empty: there is no key yet.
     """
     profiles = settings.get("COMPOSE_PROFILES", "").split(",")
@@ -66,13 +66,7 @@ def wanted(settings: Settings, addresses: Sequence[str], dkim: str) -> list[Reco
     # Behind a CDN, names lead there.
     hidden = bool(settings.get("CDN_TRUSTED_RANGES"))
     records = [
-        Record(
-            host,
-            "AAAA" if ":" in address else "A",
-            "" if hidden else address,
-            "leads to this machine",
-            among=tuple(addresses),
-        )
+        Record(host, "A", "" if hidden else address, "leads to this machine", among=tuple(addresses))
         for host in served
         for address in addresses
     ]
@@ -136,7 +130,7 @@ def _is_right(record: Record, values: Sequence[str]) -> bool:
         return _key(record.value) in map(_key, values)
     if record.kind == "MX":
         return _host(record.value) in map(_host, values)
-    if record.kind in {"A", "AAAA"}:
+    if record.kind == "A":
         # One of several that leads elsewhere fails for some of the people.
         there, ours = set(map(ip_address, values)), set(map(ip_address, record.among))
         return ip_address(record.value) in there <= ours
