@@ -180,19 +180,52 @@ def test_a_service_is_told_of_no_file_that_is_not_there(site: Site) -> None:
     assert shown(settings.email_password) == ["open sesame"]
 
 
+def leave_out_compose(site: Site) -> None:
+    """up.sh ends with 42 where Compose would begin."""
+    (site.folder / "deploy" / "compose.sh").write_text("#!/bin/sh\nexit 42\n")
+    (site.folder / "deploy" / "certificates.sh").write_text("mkdir -p deploy/certificates\n")
+    (site.folder / "config").mkdir()
+    (site.folder / "config" / "models.demo.json").write_text("{}\n")
+
+
 @pytest.mark.parametrize("site", ["docker-compose.yml"], indirect=True)
 @pytest.mark.parametrize("name", ["EMAIL_PASSWORD", "OAUTH_REFRESH_TOKEN", "ACCOUNTS_PATH", ""])
 def test_a_mailbox_opens_with_a_password_a_token_or_a_list_of_accounts(site: Site, name: str) -> None:
-    for script in ("compose.sh", "certificates.sh"):
-        (site.folder / "deploy" / script).write_text("#!/bin/sh\nexit 42\n")
-    (site.folder / "config").mkdir()
-    (site.folder / "config" / "models.demo.json").write_text("{}\n")
-    (site.folder / "deploy" / "certificates.sh").write_text("mkdir -p deploy/certificates\n")
+    leave_out_compose(site)
     site.write({name: "/run/secrets/given"} if name else {})
     done = site.run("up.sh", COMPOSE_PROFILES="mail")
     # Then comes Compose, which is not there.
     assert ("EMAIL_PASSWORD is missing" in done.stderr) is (name == "")
     assert done.returncode == (42 if name else 1), done.stderr
+
+
+@pytest.mark.parametrize("site", ["docker-compose.yml"], indirect=True)
+def test_what_env_says_of_one_service_is_not_said_to_another(site: Site) -> None:
+    site.write({"TELEGRAM_BOT_TOKEN": "1234:a", "PROMPTS_PATH": "config/letters", "DB_USER": "somebody"})
+    assert site.run("secrets.sh").returncode == 0
+    services = site.services()
+    for service, settings in SETTINGS.items():
+        environment = services[service]["environment"]
+        told = {field: environment.get(field.upper()) for field in settings.own}
+        assert not {field: value for field, value in told.items() if value}, service
+    assert services["mail"]["environment"]["PROMPTS_PATH"] == "config/letters"
+
+
+@pytest.mark.parametrize("site", ["docker-compose.yml"], indirect=True)
+@pytest.mark.parametrize("name", ["DRAIN_TIMEOUT", "TELEGRAM_DRAIN_TIMEOUT", "MAIL_DRAIN_TIMEOUT"])
+def test_answers_have_no_more_time_to_end_than_docker_gives(site: Site, name: str) -> None:
+    site.write({"TELEGRAM_BOT_TOKEN": "1234:a", "EMAIL_PASSWORD": "x"})
+    assert site.run("secrets.sh").returncode == 0
+    service = {"DRAIN_TIMEOUT": "ai-core"}.get(name, name.split("_", maxsplit=1)[0].lower())
+    given = site.services()[service]["stop_grace_period"]
+    minutes, _, seconds = given.removesuffix("s").rpartition("m")
+    grace = int(minutes or 0) * 60 + int(seconds or 0)
+    leave_out_compose(site)
+    for drain, refused in ((grace - 5, False), (grace - 4, True)):
+        changed: dict[str, Any] = {"COMPOSE_PROFILES": "telegram,mail", name: f"{drain}"}
+        done = site.run("up.sh", **changed)
+        assert (f"Docker kills this service {grace} seconds" in done.stderr) is refused
+        assert done.returncode == (1 if refused else 42), done.stderr
 
 
 @pytest.mark.parametrize("site", ["docker-compose.yml"], indirect=True)
