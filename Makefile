@@ -21,8 +21,10 @@ chat: .setup-base  ## talk to the running AI core in this terminal
 	@exec $(BIN)/ai-core chat
 
 .PHONY: test
-test: .setup-test converter  ## set up what the tests need, then run all of them
-	@$(BIN)/pytest
+# Two files at a time: most tests wait for servers. In the order of the folders, so that the longest do not come last.
+JOBS ?= 2
+test: .setup-test converter  ## set up what the tests need, then run all of them (JOBS=1: one after the other)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: openvino onnx transformers llama
 openvino:  ## install OpenVINO GenAI: GGUF and converted safetensors, no compiler needed (make run does it)

@@ -1,4 +1,4 @@
-"""For all tests of the workspace: real servers, and how hypothesis behaves."""
+"""For all tests of the workspace: real servers, logs, and how hypothesis behaves."""
 
 from hypothesis import settings
 
@@ -11,6 +11,7 @@ from mail_servers import (
     trusting,
 )
 from model_twins import twins
+from quiet_logs import logs_of_its_own
 from servers import (
     _postgres_cluster,
     _redis,
@@ -27,6 +28,7 @@ __all__ = [
     "_redis",
     "certificates",
     "dovecot",
+    "logs_of_its_own",
     "postfix",
     "postgres_server",
     "postgres_url",

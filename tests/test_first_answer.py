@@ -21,7 +21,8 @@ import httpx
 import pytest
 from tests.emulators.telegram.world import Person
 
-from ai_core_service import PATIENCE, ROOT, free_port
+from ai_core_service import PATIENCE, ROOT
+from ports import free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
 
 TOOLS = ("sh", "make", "env", "cat", "grep", "awk", "dirname", "id", "uname")

@@ -23,7 +23,8 @@ from certificates import issue
 from loadtests.mail.letters import BLOCKED
 from mail_chaos.core import KEY
 from mail_servers import PASSWORD, Dovecot, Postfix, somebody
-from servers import PostgresServer, RedisServer, _free_port
+from ports import free_port
+from servers import PostgresServer, RedisServer
 
 Kept = Literal["sqlite", "postgresql"]
 SECRET = "a secret of the load test"  # noqa: S105 - nobody's
@@ -124,7 +125,7 @@ def town(kept: Kept, *, workers: int | None = None) -> Iterator[Town]:
         stack.callback(redis.close)
         redis.start()
         address, mailbox = _database(stack, kept, folder), somebody("example.test")
-        port = _free_port()
+        port = free_port()
         environ = {
             **paths(),
             "EMAIL_ADDRESS": mailbox,

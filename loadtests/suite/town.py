@@ -22,7 +22,8 @@ from certificates import issue
 from loadtests.plan import Plan
 from mail_servers import PASSWORD, Dovecot, Postfix, somebody
 from nginx_server import NginxServer
-from servers import HOST, PostgresServer, Program, RedisServer, _free_port
+from ports import free_port
+from servers import HOST, PostgresServer, Program, RedisServer
 from telegram_server import TOKEN
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 
@@ -111,7 +112,7 @@ def town(engine: Engine) -> Iterator[Town]:
         postfix = Postfix(dovecot, certificates)
         stack.server("(Postfix)", postfix)
         telegram = stack.telegram()
-        hosts = {name: f"{HOST}:{_free_port()}" for name in ("AI_CORE", "TELEGRAM", "MAIL")}
+        hosts = {name: f"{HOST}:{free_port()}" for name in ("AI_CORE", "TELEGRAM", "MAIL")}
         urls = {name: f"http://{host}" for name, host in hosts.items()}
         nginx = NginxServer(
             {f"{name}_UPSTREAM": host for name, host in hosts.items()},

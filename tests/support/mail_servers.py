@@ -28,7 +28,8 @@ import psutil
 import pytest
 
 from certificates import Certificates, issue
-from servers import HOST, PATIENCE, Program, _free_port
+from ports import free_port
+from servers import HOST, PATIENCE, Program
 from workspace_setup import servers as installed
 
 DOMAINS = ("example.test", "people.test", "elsewhere.test")
@@ -62,7 +63,7 @@ class Dovecot(Program):
     def __init__(self, certificates: Certificates) -> None:
         assert os.geteuid() == 0, "the tests' mail servers want root"
         super().__init__()
-        self.imaps_port, self.lmtp_port, self.sasl_port = (_free_port() for _ in range(3))
+        self.imaps_port, self.lmtp_port, self.sasl_port = (free_port() for _ in range(3))
         self.token_key = secrets.token_bytes(32)
         """Who has it gives out access tokens (JSON Web Tokens with HS256) for XOAUTH2."""
         self.folder.chmod(0o711)
@@ -269,7 +270,7 @@ class Postfix(Program):
     def __init__(self, dovecot: Dovecot, certificates: Certificates) -> None:
         assert os.geteuid() == 0, "the tests' mail servers want root"
         super().__init__()
-        self.starttls_port, self.tls_port = _free_port(), _free_port()
+        self.starttls_port, self.tls_port = free_port(), free_port()
         """Submission: who signs in as a user of Dovecot may send, and only with TLS."""
         self._settings = self.folder / "settings"
         self.folder.chmod(0o711)

@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from servers import HOST, Program, _free_port
+from ports import free_port
+from servers import HOST, Program
 
 SOURCE = Path(__file__).resolve().parent.parent.parent / "nginx"
 DOMAINS = {"AI_DOMAIN": "ai.test", "TELEGRAM_DOMAIN": "telegram.test", "MAIL_DOMAIN": "mail.test"}
@@ -35,12 +36,12 @@ class NginxServer(Program):
     def __init__(self, upstreams: Mapping[str, str], **changed: str) -> None:
         """``upstreams``: AI_CORE_UPSTREAM, TELEGRAM_UPSTREAM and MAIL_UPSTREAM, as ``host:port``."""
         super().__init__()
-        self.https_port = _free_port()
+        self.https_port = free_port()
         self.maintenance = self.folder / "maintenance"
         self.acme = self.folder / "acme"
         self.access_log = self.folder / "access.log"
-        self.error_log = self.folder / "error.log"
         self.bodies = self.folder / "tmp" / "nginx-body"
+        self.error_log = self.folder / "error.log"
         self._watches: list[subprocess.Popen[bytes]] = []
         self._variables = {
             **DOMAINS,

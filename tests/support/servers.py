@@ -23,31 +23,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ports import free_port
 from workspace_setup import servers as installed
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0
 """Seconds. Only ends what would hang for ever."""
 ROLE = "neo"
-
-
-_given: set[int] = set()
-"""Ports of servers that may not have been started yet."""
-
-
-def _free_port() -> int:
-    """Below the ephemeral range, where no outgoing connection can take it meanwhile."""
-    first = 22_000 + os.getpid() * 10 % 9_000
-    for port in range(first, 32_000):
-        with socket.socket() as sock:
-            try:
-                sock.bind((HOST, port))
-            except OSError:
-                continue
-        if port not in _given:
-            _given.add(port)
-            return port
-    raise AssertionError("no free port")
 
 
 def _guard(pid: int, folder: Path) -> subprocess.Popen[bytes]:
@@ -84,7 +66,7 @@ class Program:
 
     def __init__(self, user: str | None = None) -> None:
         """``user`` runs the process, where root must not."""
-        self.port = _free_port()
+        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="neo-test-"))
         self._user = user
         self._process: psutil.Popen | None = None
@@ -118,7 +100,11 @@ class Program:
                 start_new_session=True,
             )
         self._guard = _guard(self._process.pid, self.folder)
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except AssertionError:
+            self.kill()
+            raise
 
     def stop(self) -> None:
         """Ends it as an operator would, clients or not; returns when it has ended."""

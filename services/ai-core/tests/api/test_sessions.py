@@ -12,8 +12,8 @@ import pytest
 from ai_core.engine.messages import CallPiece, ChatMessage, Delta, Finished
 from ai_core.errors import GenerationFailed, InvalidRequest
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core_service import free_port
 from edge_server import FakeAnswer, FakeEngine, Server, error_of, events_of, running_server
+from ports import free_port
 from servicekit.key_value.embedded import EmbeddedStore
 from servicekit.key_value.redis_store import RedisStore
 

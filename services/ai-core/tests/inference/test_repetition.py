@@ -33,8 +33,8 @@ from ai_core.inference.sources import EngineSource, Query
 from ai_core.inference.tickets import Tickets
 from ai_core.storage.redis_connection import RedisConnection
 from ai_core.storage.usage import Amount
-from ai_core_service import free_port
 from edge_server import FakeAnswer, FakeEngine
+from ports import free_port
 from servers import RedisServer
 from servicekit.key_value.embedded import EmbeddedStore
 from servicekit.key_value.port import KeyValueStore

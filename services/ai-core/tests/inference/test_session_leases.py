@@ -16,7 +16,7 @@ from ai_core.inference.sessions.archive import Archive
 from ai_core.inference.sessions.lease import Leases
 from ai_core.inference.sessions.sessions import NextTurn, Sessions
 from ai_core.storage.redis_connection import RedisConnection
-from ai_core_service import free_port
+from ports import free_port
 from servicekit.key_value.embedded import EmbeddedStore
 from servicekit.key_value.port import KeyValueStore
 from servicekit.key_value.redis_store import RedisStore

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,8 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parents[4]
 DEMO_MODEL = ROOT / "models/neo-demo/neo-demo.gguf"
@@ -99,18 +100,6 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"never came true: {what}"
         time.sleep(0.01)
-
-
-def free_port() -> int:
-    """Below the ephemeral range, where no outgoing connection can take it meanwhile."""
-    for port in range(21_000 + os.getpid() % 1_000, 32_000):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 @contextmanager

@@ -20,9 +20,10 @@ import httpx
 import pytest
 from playwright.async_api import Page, Request, async_playwright
 
-from ai_core_service import Server, free_port, running
+from ai_core_service import Server, running
 from document_samples import pdf
 from mail_servers import somebody
+from ports import free_port
 from running_service import ADMIN_KEY, PostOffice, question, reply
 from workspace_setup import servers as installed
 

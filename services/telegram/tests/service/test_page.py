@@ -15,7 +15,8 @@ from playwright.async_api import Page, async_playwright, expect
 from tests.emulators.telegram.page import add_page
 from tests.emulators.telegram.world import Chat, Person
 
-from ai_core_service import Server, free_port, running
+from ai_core_service import Server, running
+from ports import free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
 from workspace_setup import servers as installed
 

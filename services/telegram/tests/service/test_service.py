@@ -15,7 +15,8 @@ import httpx
 import pytest
 from tests.emulators.telegram.world import Person
 
-from ai_core_service import QUESTIONS, Server, free_port, running
+from ai_core_service import QUESTIONS, Server, running
+from ports import free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 

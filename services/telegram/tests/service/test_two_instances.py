@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ai_core_service import free_port
+from ports import free_port
 from scripted_core import Answers, ScriptedCore, scripted_core
 from servers import RedisServer
 from telegram_house import COMMAND, PATIENCE, SECRET, House, open_house

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import httpx
 from tests.emulators.telegram.world import Person
 
-from ai_core_service import free_port
+from ports import free_port
 from telegram_server import TOKEN, TelegramServer, telegram_server
 from telegram_service.web import SECRET_HEADER, WEBHOOK_PATH
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from chaos.fast_time import FastLoop
 from chaos.forks import Zygote
 from chaos.outages import Servers
+from ports import free_port
 from telegram_chaos.plan import plan_of
 from telegram_chaos.run import Outcome, environ_of, perform
 from telegram_service.config import Settings
@@ -22,7 +22,7 @@ from telegram_service.resources import migrate
 
 def perform_all(work: Any, results: Any, keep: Path) -> None:
     """Perform runs until there are no more."""
-    parent, port = os.getppid(), _free_port()
+    parent, port = os.getppid(), free_port()
     base = Path(tempfile.mkdtemp(prefix="neo-chaos-"))
     servers, zygote = Servers(base, _prepare), Zygote("telegram_chaos.zygote")
     try:
@@ -44,18 +44,6 @@ def _one(seed: int, servers: Servers, zygote: Zygote, folder: Path, port: int, k
         shutil.copytree(folder, keep / f"{seed}", dirs_exist_ok=True)
     shutil.rmtree(folder)
     return outcome
-
-
-def _free_port() -> int:
-    """Below the ephemeral range, where no outgoing connection can take it; another for each process."""
-    for port in range(10_000 + os.getpid() * 7 % 10_000, 32_000):
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
 
 
 def _prepare(address: str, folder: Path) -> None:
