@@ -4,7 +4,8 @@
 cd "$(dirname "$0")/.." || exit 1
 . deploy/settings.sh
 NEO_UID=$(user)
-export NEO_UID
+NEO_NGINX_ADDRESS=$(nginx_address)
+export NEO_UID NEO_NGINX_ADDRESS
 # Compose refuses to do anything without the files that it is pointed at; deploy/secrets.sh fills these.
 for service in ai-core telegram mail; do
     file=deploy/state/settings/$service.env

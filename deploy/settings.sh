@@ -7,6 +7,20 @@ value() {  # value NAME DEFAULT: a setting, from the environment or .env
 user() {  # as whom containers run: root gives its files away, nobody else can
     if [ "$(id -u)" = 0 ]; then value NEO_UID 10001; else id -u; fi
 }
+nginx_address() {  # in the network that it shares with the services; where that is another one, its last address
+    network=$(value NEO_EDGE_NETWORK 10.231.73.0/24)
+    address=$(value NEO_NGINX_ADDRESS 10.231.73.254)
+    size=$((1 << (32 - ${network#*/})))
+    first=$(($(as_number "${network%/*}") / size * size))
+    number=$(as_number "$address")
+    [ $((number / size * size)) -eq "$first" ] || number=$((first + size - 2))
+    echo "$((number >> 24)).$((number >> 16 & 255)).$((number >> 8 & 255)).$((number & 255))"
+}
+as_number() {  # as_number ADDRESS, in a shell of its own
+    IFS=.
+    set -- $1
+    echo $((($1 << 24) + ($2 << 16) + ($3 << 8) + $4))
+}
 has_profile() {
     case ",$(value COMPOSE_PROFILES '')," in *",$1,"*) true ;; *) false ;; esac
 }

@@ -9,6 +9,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -125,6 +126,60 @@ def test_only_the_door_is_open(site: Site) -> None:
 
 
 def test_networks_and_volumes_that_are_used_are_there(site: Site) -> None:
+DOCKERS_OWN = ("172.16.0.0/12", "192.168.0.0/16")
+"""Out of these it makes networks for whoever asks for none in particular."""
+
+
+def test_services_believe_nginx_alone_about_who_asks(site: Site) -> None:
+    for variant, composition in site.compositions.items():
+        (pool,) = composition["networks"]["edge"]["ipam"]["config"]
+        network = ip_network(pool["subnet"])
+        assert not any(network.overlaps(ip_network(each)) for each in DOCKERS_OWN), variant
+        services = composition["services"]
+        if "nginx" not in services:
+            continue
+        address = services["nginx"]["networks"]["edge"]["ipv4_address"]
+        assert ip_address(address) in network, variant
+        # Docker's gateway has the first, and containers that come after it the next.
+        assert ip_address(address) == network[-2], variant
+        if "ai-core" in services:
+            assert services["ai-core"]["environment"]["TRUSTED_PROXIES"] == address, variant
+
+
+@pytest.mark.parametrize(
+    ("network", "address", "expected"),
+    [
+        ("", "", "10.231.73.254"),
+        ("10.231.73.0/24", "10.231.73.77", "10.231.73.77"),
+        ("10.213.11.0/24", "10.231.73.254", "10.213.11.254"),
+        ("172.29.0.0/24", "", "172.29.0.254"),
+        ("192.168.8.64/26", "", "192.168.8.126"),
+        ("10.7.0.0/16", "10.7.9.9", "10.7.9.9"),
+        ("10.7.0.0/16", "10.8.9.9", "10.7.255.254"),
+    ],
+)
+def test_nginx_has_an_address_in_whatever_network_the_operator_chooses(
+    tmp_path: Path, network: str, address: str, expected: str
+) -> None:
+    """With what compose.sh tells Compose."""
+    (tmp_path / ".env").write_text(f"NEO_EDGE_NETWORK={network}\nNEO_NGINX_ADDRESS={address}\n")
+    (tmp_path / "deploy").mkdir()
+    for name in ("compose.sh", "settings.sh"):
+        shutil.copy(ROOT / "deploy" / name, tmp_path / "deploy")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "docker").write_text('#!/bin/sh\n[ "$2" = version ] || echo "$NEO_NGINX_ADDRESS"\n')
+    (programs / "docker").chmod(0o755)
+    done = subprocess.run(
+        ["sh", tmp_path / "deploy" / "compose.sh", "ps"],
+        env={"PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == expected
+
+
     """Compose 1 says so when it starts them only."""
     for variant, name, service in site.services():
         composition = site.compositions[variant]

@@ -105,6 +105,12 @@ def test_databases_have_no_way_out_and_strangers_no_way_in(suite: Installation) 
         assert list(facts["NetworkSettings"]["Networks"]) == [f"{PROJECT}_data"]
 
 
+def test_the_core_believes_nginx_alone_about_who_asks(suite: Installation) -> None:
+    facts = json.loads(suite.engine.docker("inspect", suite.container("nginx")))[0]
+    address = facts["NetworkSettings"]["Networks"][f"{PROJECT}_edge"]["IPAddress"]
+    assert suite.inside("ai-core", "printenv", "TRUSTED_PROXIES").strip() == address
+
+
 def test_secrets_are_for_their_container_only(suite: Installation) -> None:
     secrets = suite.folder / "deploy" / "secrets"
     for path in (secrets, *secrets.rglob("*")):

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.deploy.docker_engine import ROOT, DockerEngine
 
 PROJECT = "neotest"
-NETWORK = "172.29.0.0/24"
-GATEWAY = "172.29.0.1"
+NETWORK = "10.231.73.0/24"
+GATEWAY = "10.231.73.1"
 """This machine, as the containers see it."""
 HTTP_PORT, HTTPS_PORT, TELEGRAM_PORT = 18_080, 18_443, 18_099
 DOMAINS = {"AI_DOMAIN": "ai.neo.test", "TELEGRAM_DOMAIN": "telegram.neo.test", "MAIL_DOMAIN": "mail.neo.test"}
