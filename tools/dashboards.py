@@ -75,6 +75,17 @@ FAILED = (
     f'(sum(increase(neo_requests_total{{{ANSWERS},status=~"5.."}}[30d])) or vector(0)) '
     f"/ (sum(increase(neo_requests_total{{{ANSWERS}}}[30d])) > 0)"
 )
+GIVEN_UP = "The rest was given up, or nobody knows whether it arrived."
+# The same over a month as deploy/prometheus/rules/recording.yml has over an hour.
+_COMPLETED = "sum(increase(neo_telegram_answer_duration_seconds_count[30d]))"
+_DEAD = (
+    "max(max_over_time(neo_telegram_dead_letters[30d])) - min(min_over_time(neo_telegram_dead_letters[30d]))"
+)
+TELEGRAM_ANSWERED = f"{_COMPLETED} / ({_COMPLETED} + {_DEAD} > 0) or vector(1)"
+MAIL_ANSWERED = (
+    '(sum(increase(neo_mail_steps_total{step=~"sent|drafted"}[30d])) or vector(0)) '
+    '/ (sum(increase(neo_mail_steps_total{step=~"sent|drafted|dead|unknown"}[30d])) > 0) or vector(1)'
+)
 OVERVIEW = [
     Row(
         "Are people served?",
@@ -91,12 +102,43 @@ OVERVIEW = [
                 "percentunit",
                 about="Below zero, the objective of the month is missed.",
             ),
-            stat("Services up", 'sum(up{job=~"ai-core|telegram|mail"})', "short"),
+            stat(
+                "Doors open (30 d)",
+                'avg(avg_over_time(probe_success{job="door"}[30d]))',
+                "percentunit",
+                about="As strangers find the domains: what nginx refuses for a service that is away counts.",
+            ),
+            stat("Telegram: answered (30 d)", TELEGRAM_ANSWERED, "percentunit", about=GIVEN_UP),
+            stat("Mails: answered (30 d)", MAIL_ANSWERED, "percentunit", about=GIVEN_UP),
             stat("Alerts", f"count({FIRING}) or vector(0)", "short", (1, "red")),
+            stat("Services up", 'sum(up{job=~"ai-core|telegram|mail"})', "short"),
             stat(
                 "Oldest on Telegram", "max(neo_telegram_queue_age_seconds)", "s", (60, "orange"), (300, "red")
             ),
             stat("Oldest mail", "max(neo_mail_queue_age_seconds)", "s", (600, "orange"), (1800, "red")),
+            Panel(
+                "Doors open, and what is behind them",
+                {
+                    "{{domain}} from outside": "neo:door_open:ratio1h",
+                    "{{domain}} inside": "neo:origin_open:ratio1h",
+                },
+                "percentunit",
+                width=12,
+                most=1,
+                about="Inside and not outside: the name, the way here, a CDN, or a certificate.",
+            ),
+            Panel(
+                "Answered in the end",
+                {
+                    "AI core": "1 - neo:requests_failed:ratio_rate1h",
+                    "Telegram": "neo:telegram_answered:ratio1h",
+                    "mail": "neo:mail_answered:ratio1h",
+                },
+                "percentunit",
+                width=12,
+                most=1,
+                about=GIVEN_UP,
+            ),
         ],
     ),
     Row(

@@ -184,6 +184,10 @@ def _complaints(prometheus: PrometheusServer) -> list[str]:
     found = [f"{job} is not asked" for job in prometheus.jobs - {labels["job"] for labels, _ in up}]
     found += [f"{labels['job']} does not answer" for labels, value in up if value != 1]
     found += [f"{labels} fires" for labels, _ in prometheus.ask(FIRING)]
+    # From outside, and as nginx serves it behind a CDN: each with its certificate.
+    seen = "probe_success == 1 and on (job, domain) probe_ssl_earliest_cert_expiry > time()"
+    doors = {(labels["job"], labels["domain"]) for labels, _ in prometheus.ask(seen)}
+    found += [f"{job} shut" for job, _ in {("door", "localhost"), ("origin", "localhost")} - doors]
     known = set(prometheus.get("metadata")) | set(prometheus.get("label/__name__/values"))
     for place, (expression, legend) in _questions().items():
         answers = [labels for labels, value in prometheus.ask(expression) if not math.isnan(value)]
