@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,7 +126,6 @@ def test_only_the_door_is_open(site: Site) -> None:
                 assert list(composition["services"][name]["networks"]) == ["data"], name
 
 
-def test_networks_and_volumes_that_are_used_are_there(site: Site) -> None:
 DOCKERS_OWN = ("172.16.0.0/12", "192.168.0.0/16")
 """Out of these it makes networks for whoever asks for none in particular."""
 
@@ -180,6 +180,7 @@ def test_nginx_has_an_address_in_whatever_network_the_operator_chooses(
     assert done.stdout.strip() == expected
 
 
+def test_networks_and_volumes_that_are_used_are_there(site: Site) -> None:
     """Compose 1 says so when it starts them only."""
     for variant, name, service in site.services():
         composition = site.compositions[variant]
