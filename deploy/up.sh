@@ -23,6 +23,8 @@ fi
 mkdir -p config deploy/switches deploy/backups deploy/certificates deploy/acme deploy/state/prometheus \
     deploy/state/grafana deploy/state/metrics deploy/state/acme deploy/wheels deploy/prometheus/targets \
     deploy/secrets/alertmanager
+# Another user than that of the containers reads what is measured there.
+chmod 755 deploy/state/metrics 2> /dev/null || true
 
 # Without a list of models of one's own, the demo model is served.
 [ -e config/models.json ] || cp config/models.demo.json config/models.json
