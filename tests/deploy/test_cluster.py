@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from prometheus_server import exporter
 from servers import HOST, PostgresServer
 from workspace_setup.servers import postgresql_programs
 
@@ -68,6 +71,27 @@ def test_the_exporter_sees_numbers_and_no_table(cluster: PostgresServer, tmp_pat
     assert ask(cluster, "exporter", "it's exporter's", "postgres", masters).stdout == "f\n"
     refused = ask(cluster, "exporter", "it's exporter's", "mail", "SELECT 1")
     assert "permission denied for database" in refused.stderr
+
+
+def test_the_exporter_itself_is_content_with_that(cluster: PostgresServer, tmp_path: Path) -> None:
+    # As deploy/secrets.sh makes them: it takes no others.
+    (tmp_path / "exporter_password").write_text("LettersAndNumbers1\n")
+    tend(cluster, tmp_path)
+    program = exporter(
+        "postgres",
+        DATA_SOURCE_URI=f"{HOST}:{cluster.port}/postgres?sslmode=disable",
+        DATA_SOURCE_USER="exporter",
+        DATA_SOURCE_PASS_FILE=str(tmp_path / "exporter_password"),
+    )
+    program.start()
+    try:
+        told = httpx.get(f"http://{program.address}/metrics").text
+    finally:
+        program.close()
+    assert "\npg_up 1\n" in told
+    assert "\npg_exporter_last_scrape_error 0\n" in told
+    for role in SERVICES.values():
+        assert re.search(rf'^pg_database_size_bytes{{datname="{role}"[^}}]*}} [1-9]', told, re.MULTILINE)
 
 
 def test_a_cluster_of_an_earlier_version_gets_what_is_new_and_keeps_what_is_there(

@@ -180,6 +180,16 @@ def test_nginx_has_an_address_in_whatever_network_the_operator_chooses(
     assert done.stdout.strip() == expected
 
 
+def test_what_an_editor_replaces_is_seen_anew(site: Site) -> None:
+    """Of a file that is mounted by itself, a container keeps seeing what it was when it started."""
+    for variant, name, service in site.services():
+        sources = [_source(each) for each in service.get("volumes", ())]
+        assert not [each for each in sources if each.endswith("/.env")], (variant, name)
+    backup = site.compositions["whole"]["services"]["backup"]
+    seen = {_target(each): _source(each) for each in backup["volumes"]}
+    assert Path(seen["/installation"]) == site.folder
+
+
 def test_networks_and_volumes_that_are_used_are_there(site: Site) -> None:
     """Compose 1 says so when it starts them only."""
     for variant, name, service in site.services():
