@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import threading
@@ -22,13 +23,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from nginx_server import NginxServer, client_of, in_front_of
+from ai_core.config import Settings
+from nginx_server import SOURCE, NginxServer, client_of, in_front_of
 from servers import HOST
 
 NOWHERE = "127.0.0.1:9"
 PATIENCE = 20.0
 PART, PARTS, UPLOADS = b"x" * (1024 * 1024), 4, 8
 OPENAPI = Path(__file__).resolve().parent.parent.parent / "services" / "ai-core" / "openapi.json"
+PROXY, READ_TIMEOUT = "snippets/proxy.conf", re.compile(r"proxy_read_timeout (\d+)s;")
 OPERATORS = ("/api/v1/admin/", "/api/v1/metrics", "/api/v1/health", "/api/v1/models/load")
 OPERATORS_TOO = ("/api/v1/models/unload", "/api/v1/models/pull")
 
@@ -235,6 +238,28 @@ async def test_tokens_pass_as_they_are_written(client: httpx.AsyncClient, upstre
         assert await anext(chunks) == b"data: first\n\n"
         upstream.released.set()
         assert b"".join([chunk async for chunk in chunks]) == b"data: last\n\n"
+
+
+def test_nginx_waits_for_a_silent_service_longer_than_the_core_lets_anybody_wait() -> None:
+    fields = Settings.model_fields
+    longest = max(float(fields[name].default) for name in ("request_timeout", "transcription_timeout"))
+    assert float(READ_TIMEOUT.findall((SOURCE / PROXY).read_text())[0]) > longest
+
+
+async def test_a_stream_that_falls_silent_for_longer_than_that_ends(upstream: Upstream) -> None:
+    """Shortened: whoever waits learns that nothing comes, and its connection is free again."""
+    upstream.released.clear()
+    addresses = dict.fromkeys(("AI_CORE_UPSTREAM", "TELEGRAM_UPSTREAM", "MAIL_UPSTREAM"), upstream.address)
+    with closing(NginxServer(addresses)) as nginx:
+        written = (nginx.folder / PROXY).read_text()
+        (nginx.folder / PROXY).write_text(READ_TIMEOUT.sub("proxy_read_timeout 1s;", written))
+        nginx.start()
+        async with client_of(nginx) as client, client.stream("GET", "https://ai.test/v1/stream") as answer:
+            chunks = answer.aiter_raw()
+            assert await anext(chunks) == b"data: first\n\n"
+            with pytest.raises(httpx.RemoteProtocolError):
+                await asyncio.wait_for(anext(chunks), PATIENCE)
+    upstream.released.set()
 
 
 async def test_a_websocket_passes(nginx: NginxServer) -> None:
