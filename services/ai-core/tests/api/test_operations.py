@@ -70,8 +70,12 @@ async def test_metrics_show_the_engines_own_numbers(server: Server) -> None:
         prefix_queries=90,
         prefix_hits=30,
     )
-    server.engine.restarts[Cause.HUNG] = 2
     model = {"model": "fake-model"}
+    # Before anything has ended: what is first seen as 2 has not grown for Prometheus.
+    page = (await server.client.get("/api/v1/metrics")).text
+    for reason in ("crashed", "killed", "hung", "load_failed"):
+        assert f'neo_engine_restarts_total{{model="fake-model",reason="{reason}"}} 0.0' in page
+    server.engine.restarts[Cause.HUNG] = 2
     assert await server.metric("neo_requests_running", **model) == 3
     assert await server.metric("neo_requests_waiting", **model) == 5
     assert await server.metric("neo_kv_cache_usage_ratio", **model) == 0.4

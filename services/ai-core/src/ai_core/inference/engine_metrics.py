@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from ai_core.engine.messages import Stats
 from ai_core.inference.served import ServedEngine
+from ai_core.residency.recovery import Cause
 
 
 def _kv_usage(stats: Stats) -> float:
@@ -34,6 +35,10 @@ COUNTERS: dict[str, tuple[str, Callable[[Stats], float]]] = {
     "neo_engine_pauses": ("Sequences put aside for want of KV room.", lambda s: s.pauses),
     "neo_engine_evictions": ("Cached prefixes given up for want of KV room.", lambda s: s.evictions),
 }
+
+
+REASONS = tuple(cause for cause in Cause if cause is not Cause.CLOSED)
+"""Why an engine may be replaced."""
 
 
 class EngineCollector(Collector):
@@ -68,6 +73,7 @@ class EngineCollector(Collector):
             "neo_engine_restarts", "Engines that were replaced.", labels=["model", "reason"]
         )
         for model, engine in self._engines.items():
-            for reason, count in engine.restarts.items():
-                family.add_metric([model, reason], count)
+            # All of them, also those that never happened: what begins with 1 has not grown for Prometheus.
+            for reason in REASONS:
+                family.add_metric([model, reason], engine.restarts.get(reason, 0))
         return family
