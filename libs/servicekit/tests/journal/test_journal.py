@@ -9,6 +9,7 @@ import pytest
 
 from journal_office import LEASE, Office
 from servicekit.journal.lane import LaneLost
+from servicekit.journal.ledger import Ledger
 from servicekit.journal.records import EntryState, PartState
 
 
@@ -344,3 +345,28 @@ async def test_an_attempt_is_forgiven_once_also_by_who_lost_the_lane(office: Off
         assert found is not None
         assert found.attempts == expected
     assert await other.begin(entry) == 1
+
+
+async def test_what_waits_for_a_limit_is_as_old_as_its_delay_and_what_waits_for_a_fault_as_its_message(
+    office: Office,
+) -> None:
+    ledger = Ledger(office.database, office.tables, office.clock, limits=["too many"])
+    came = office.clock()
+    held, entry = await office.claimed("m1", "one who writes much")
+    for key in ("m2", "m3"):
+        await office.journal().receive(key, "one who writes much", b"")
+    assert (await ledger.backlog()).oldest == came
+    due = came + timedelta(hours=1)
+    await held.put_off(entry, due, "too many")
+    await held.release()
+    backlog = await ledger.backlog()
+    assert (backlog.pending, backlog.oldest) == (3, None)
+    office.clock.turn(60)
+    held, entry = await office.claimed("m4", "another")
+    await held.put_off(entry, due, "the AI core is away")
+    await held.release()
+    assert (await ledger.backlog()).oldest == came + timedelta(minutes=1)
+    await ledger.erase([entry])
+    assert (await ledger.backlog()).oldest is None
+    office.clock.turn(3_600)
+    assert (await ledger.backlog()).oldest == due

@@ -50,8 +50,6 @@ from servicekit.serving.lifetime import Lifetime, until_signal
 from servicekit.storage.database import StorageUnavailable
 
 HOUSEKEEPING_SECONDS = 3_600.0
-LOOK_SECONDS = 5.0
-"""Between two counts of the folders that are watched."""
 
 log = get_logger(__name__)
 
@@ -149,6 +147,7 @@ def assemble(
     """The service over what it needs from outside."""
     rules = rules_of(settings, accounts)
     metrics = Metrics(records.ways, records.ledger, now_in_utc)
+    metrics.watch(post.numbered_mailboxes)
     records.ways.observe = metrics.stepped
     tools = tools_of(settings, accounts, records, post, ai_core, hot, examiners)
     oldest = timedelta(days=settings.max_mail_age_days)
@@ -273,14 +272,7 @@ async def at_work(settings: Settings, service: Service, lifetime: Lifetime) -> A
         for watcher in service.watchers:
             await stack.enter_async_context(lifetime.background(watcher.run()))
         await stack.enter_async_context(lifetime.background(keep_house(settings, service)))
-        await stack.enter_async_context(lifetime.background(_count_watched(service)))
         yield
-
-
-async def _count_watched(service: Service) -> None:
-    while True:
-        service.metrics.watching(sum(watcher.holding for watcher in service.watchers))
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def keep_house(settings: Settings, service: Service) -> None:

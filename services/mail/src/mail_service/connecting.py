@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -18,6 +19,8 @@ from mail_service.sending.session import Security, SmtpServer
 from mail_service.sending.smtp import SmtpOutlet
 from mail_service.signing_in import AccessTokens, Password
 from servicekit.settings import SettingsError
+
+_Server = TypeVar("_Server")
 
 SUBMISSIONS_PORT = 465
 """Where TLS begins with the first byte (RFC 8314)."""
@@ -35,6 +38,16 @@ class Post:
     """By the addresses of accounts."""
     accounts_of: Mapping[str, str]
     """The account's address of each mailbox, by its name."""
+
+    @property
+    def numbered_mailboxes(self) -> dict[str, Mailbox]:
+        """By the names that operators are told, in the order of the settings: ``imap``, or ``imap_1``."""
+        return _numbered("imap", self.mailboxes)
+
+    @property
+    def numbered_outlets(self) -> dict[str, Outlet]:
+        """The same: ``smtp``, or ``smtp_1``."""
+        return _numbered("smtp", self.outlets)
 
     async def close(self) -> None:
         """Hang up everywhere."""
@@ -70,6 +83,12 @@ def connect(accounts: tuple[Account, ...], http: httpx.AsyncClient, *, max_bytes
             first.setdefault(account.address, mailbox)
         outlets[account.address] = SmtpOutlet(_smtp(account, tokens))
     return Post(mailboxes, first, outlets, accounts_of)
+
+
+def _numbered(kind: str, servers: Mapping[str, _Server]) -> dict[str, _Server]:
+    alone = len(servers) == 1
+    names = (kind if alone else f"{kind}_{number}" for number in range(1, len(servers) + 1))
+    return dict(zip(names, servers.values(), strict=True))
 
 
 def _smtp(account: Account, tokens: AccessTokens | None) -> SmtpServer:

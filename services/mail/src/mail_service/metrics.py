@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from mail_service.mailbox.port import Mailbox
 from mail_service.storage.ways import Step, Ways
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import StorageUnavailable
@@ -35,7 +37,9 @@ class Metrics:
         )
         self._queue = Gauge("neo_mail_queue_length", "Mails that wait.", registry=self.registry)
         self._age = Gauge(
-            "neo_mail_queue_age_seconds", "How long the oldest of them has waited.", registry=self.registry
+            "neo_mail_queue_age_seconds",
+            "How long the oldest of them has waited; what waits for a limit is counted from its end.",
+            registry=self.registry,
         )
         self._outbox = Gauge(
             "neo_mail_outbox_length", "Answers that are still to be sent.", registry=self.registry
@@ -57,7 +61,12 @@ class Metrics:
             "Of mails that ended within the hour and were to be answered, those that were.",
             registry=self.registry,
         )
-        self._up = Gauge("neo_mail_watching", "Folders that this process watches.", registry=self.registry)
+        self._connected = Gauge(
+            "neo_mail_mailbox_connected",
+            "1 while this process is signed in to a folder and sees what comes; by its name in /health.",
+            ["mailbox"],
+            registry=self.registry,
+        )
 
     def stepped(self, step: Step, reason: str) -> None:
         """A step was made. Reasons are ours: words of a short list."""
@@ -67,9 +76,10 @@ class Metrics:
         """An answer went out."""
         self._answer_seconds.observe(max(0.0, took.total_seconds()))
 
-    def watching(self, folders: int) -> None:
-        """How many folders are watched by this process."""
-        self._up.set(folders)
+    def watch(self, names: Mapping[str, Mailbox]) -> None:
+        """Tell of these folders whether they are connected; by names that say nothing of people."""
+        for name, mailbox in names.items():
+            self._connected.labels(name).set_function(partial(_connected, mailbox))
 
     async def render(self) -> bytes:
         """In Prometheus' text format; without the database, the gauges are as they were."""
@@ -90,6 +100,10 @@ class Metrics:
         good = counts.get(Step.SENT, 0) + counts.get(Step.DRAFTED, 0)
         bad = counts.get(Step.DEAD, 0) + counts.get(Step.UNKNOWN, 0)
         self._success.set(good / (good + bad) if good + bad else 1.0)
+
+
+def _connected(mailbox: Mailbox) -> float:
+    return float(mailbox.watching)
 
 
 def _age(now: datetime, moment: datetime | None) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mail_service.answering.envelopes import Envelopes
 from mail_service.answering.exporting import SealedPayloads
+from mail_service.answering.words_of_decisions import OVER_LIMIT
 from mail_service.config import Settings
 from mail_service.keeping import Keeper
 from mail_service.pausing import PausableJournal
@@ -88,7 +89,7 @@ async def open_records(settings: Settings) -> AsyncIterator[Records]:
             of_shared=settings.max_shared_emails_per_hour,
         )
         allowances = Allowances(database, limits, now_in_utc)
-        ledger, envelopes = Ledger(database, journal_tables), Envelopes(seal)
+        ledger, envelopes = Ledger(database, journal_tables, limits=[OVER_LIMIT]), Envelopes(seal)
         yield Records(
             database=database,
             journal=PausableJournal(database, journal_tables, switches=switches),

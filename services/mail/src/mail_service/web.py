@@ -57,9 +57,8 @@ def checks_of(
         "ai_core": ai_core.ping,
         "queue": partial(_queue, ledger),
     }
-    for kind, servers in (("imap", post.mailboxes), ("smtp", post.outlets)):
-        for number, server in enumerate(servers.values(), start=1):
-            checks[kind if len(servers) == 1 else f"{kind}_{number}"] = server.ping  # type: ignore[attr-defined]
+    checks |= {name: mailbox.ping for name, mailbox in post.numbered_mailboxes.items()}
+    checks |= {name: outlet.ping for name, outlet in post.numbered_outlets.items()}
     if hot.ping is not None:
         checks["redis"] = hot.ping
     for name, scanner in (("spam_scanner", examiners.spam), ("virus_scanner", examiners.virus)):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from certificates import Certificates
-from fault_proxy import ImapProxy, Proxy, SmtpProxy
+from fault_proxy import Act, Fault, ImapProxy, Proxy, Script, SmtpProxy
 from mail_core import Failure, Says, scripted_core
-from mail_servers import nobody, somebody
+from mail_servers import Dovecot, nobody, somebody
+from mail_service import connecting
+from mail_service.mailbox.imap import Timing
 from running_service import PostOffice, RunningService, question
 from servers import PATIENCE, PostgresServer, RedisServer
 from servicekit.serving import health
@@ -115,6 +120,68 @@ async def test_health_names_what_is_away_and_why(
         await until_all_is_well(running)
 
 
+async def until_connected(running: RunningService, wanted: dict[str, float]) -> None:
+    """Until the metrics say of each folder whether it is connected."""
+    name = "neo_mail_mailbox_connected "
+    async with asyncio.timeout(PATIENCE):
+        while wanted != {  # noqa: ASYNC110 - nothing tells of it but the page
+            each.removeprefix(name): value
+            for each, value in (await numbers(running)).items()
+            if each.startswith(name)
+        }:
+            await asyncio.sleep(0.05)
+
+
+def shorter_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a sign-in that was refused, a moment instead of minutes."""
+    monkeypatch.setattr(connecting, "Timing", partial(Timing, refused_pause=0.1, longest_pause=0.1))
+
+
+async def test_a_mailbox_counts_as_connected_only_while_the_server_lets_us_in(
+    post_office: PostOffice, dovecot: Dovecot, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorter_pauses(monkeypatch)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificates.server, certificates.key)
+    refusal = Fault("LOGIN", Act.REPLY, "NO [AUTHENTICATIONFAILED] No")
+    async with (
+        ImapProxy(dovecot.port, tls=context) as proxy,
+        scripted_core() as core,
+        post_office.service(core.url, IMAP_PORT=proxy.port) as running,
+    ):
+        await until_connected(running, {"imap": 1})
+        # The password is revoked, and whoever is signed in is thrown out.
+        proxy.script_of = lambda number: Script((refusal,))
+        proxy.reset_all()
+        await until_connected(running, {"imap": 0})
+        assert running.service.watchers[0].holding
+        proxy.script_of = lambda number: Script(())
+        await until_connected(running, {"imap": 1})
+        await asyncio.to_thread(dovecot.stop)
+        await until_connected(running, {"imap": 0})
+        await asyncio.to_thread(dovecot.start)
+        await until_connected(running, {"imap": 1})
+
+
+async def test_a_password_that_the_server_refuses_is_no_connection(
+    post_office: PostOffice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shorter_pauses(monkeypatch)
+    good, bad = post_office.settings("http://unused"), somebody("example.test")
+    accounts = [
+        {"email_address": post_office.address, "email_password": good["EMAIL_PASSWORD"]},
+        {"email_address": bad, "email_password": "revoked"},
+    ]
+    (tmp_path / "accounts.json").write_text(json.dumps(accounts))
+    async with (
+        scripted_core() as core,
+        post_office.service(core.url, ACCOUNTS_PATH=tmp_path / "accounts.json") as running,
+    ):
+        await until_connected(running, {"imap_1": 1, "imap_2": 0})
+        assert all(watcher.holding for watcher in running.service.watchers)
+        assert bad not in (await running.get("/metrics")).text
+
+
 async def test_a_mail_that_waits_for_more_than_an_hour_is_a_sign(
     post_office: PostOffice, clock: TurnedClock
 ) -> None:
@@ -176,5 +243,6 @@ async def test_metrics_count_what_became_of_the_mails(post_office: PostOffice) -
     assert found["neo_mail_success_ratio"] == 0.5
     assert found["neo_mail_dead_letters"] == 2
     assert found["neo_mail_queue_length"] == 1
-    assert 0 < found["neo_mail_queue_age_seconds"] < 120
+    # It waits for its limit, and not for us.
+    assert found["neo_mail_queue_age_seconds"] == 0
     assert found["neo_mail_outbox_length"] == found["neo_mail_unknown_sends"] == 0

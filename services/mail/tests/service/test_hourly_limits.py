@@ -45,6 +45,24 @@ async def test_what_exceeds_the_limit_of_all_is_answered_hour_by_hour(
     assert all(len(box) - sum(map(is_note, box)) == 1 for box in boxes)
 
 
+async def test_who_writes_more_than_is_answered_is_no_fault_of_ours(
+    post_office: PostOffice, clock: TurnedClock
+) -> None:
+    anne = somebody()
+    limits = {"MAX_SENDER_EMAILS_PER_HOUR": 1, "WORKERS": 1}
+    async with scripted_core() as core, post_office.service(core.url, **limits) as running:
+        for text in ("Combien de jours de congé ?", "Et le préavis ?", "Et le SMIC ?"):
+            post_office.send(question(anne, post_office.address, text), anne)
+        await running.arrived(3)
+        await pending(running, 2)
+        # A little less than the hour.
+        clock.ahead += timedelta(minutes=50)
+        assert (await running.get("/health")).json()["parts"]["queue"]["status"] == "ok"
+        page = (await running.get("/metrics")).text.splitlines()
+    assert "neo_mail_queue_length 2.0" in page
+    assert "neo_mail_queue_age_seconds 0.0" in page
+
+
 async def test_mails_that_others_got_too_have_a_limit_of_their_own(
     post_office: PostOffice, clock: TurnedClock
 ) -> None:

@@ -127,6 +127,9 @@ async def test_two_instances_answer_each_mail_once(
         await one.arrived(len(people))
         await two.settled()
         assert sum(watcher.holding for each in (one, two) for watcher in each.service.watchers) == 1
+        told = [(await each.get("/metrics")).text for each in (one, two)]
+        assert sum('neo_mail_mailbox_connected{mailbox="imap"} 1.0' in page for page in told) == 1
+        assert sum('neo_mail_mailbox_connected{mailbox="imap"} 0.0' in page for page in told) == 1
     for person in people:
         assert len(post_office.inbox(person)) == 1
     assert len(core.asked) == len(people)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Select,
     case,
     delete,
     exists,
@@ -37,16 +39,23 @@ class Ledger:
     """Raises ``StorageUnavailable`` while the database is away."""
 
     def __init__(
-        self, database: Database, tables: JournalTables, clock: Callable[[], datetime] = now_in_utc
+        self,
+        database: Database,
+        tables: JournalTables,
+        clock: Callable[[], datetime] = now_in_utc,
+        *,
+        limits: Sequence[str] = (),
     ) -> None:
+        """``limits``: reasons of what is put off because more came than is answered, which is no fault."""
         self._database = database
         self._tables = tables
         self._clock = clock
+        self._limits = tuple(limits)
 
     async def backlog(self) -> Backlog:
         """How much waits now."""
         entries, parts = self._tables.entries.c, self._tables.parts.c
-        waiting = select(func.count(), func.min(entries.received_at)).where(entries.closed_at.is_(None))
+        waiting = select(func.count()).where(entries.closed_at.is_(None))
         dead = select(func.count()).where(entries.state == _DEAD)
         # What was given up keeps its answer, and nobody sends it.
         unsent = select(func.count()).where(
@@ -57,20 +66,34 @@ class Ledger:
         unknown = select(func.count()).where(parts.state == PartState.UNKNOWN)
         repeated = select(func.count()).where(parts.repeats > literal_column("0"))
         async with self._database.reading() as connection:
-            pending, oldest = (await connection.execute(waiting)).one()
+            oldest = (await connection.execute(self._oldest())).scalar_one()
             counts: list[int] = [
                 (await connection.execute(statement)).scalar_one()
-                for statement in (dead, unsent, unknown, repeated)
+                for statement in (waiting, dead, unsent, unknown, repeated)
             ]
             waiting_since = (await connection.execute(oldest_unsent)).scalar_one()
         return Backlog(
-            pending=pending,
+            pending=counts[0],
             oldest=oldest,
-            dead=counts[0],
-            unsent_parts=counts[1],
-            unknown_parts=counts[2],
-            repeated_parts=counts[3],
+            dead=counts[1],
+            unsent_parts=counts[2],
+            unknown_parts=counts[3],
+            repeated_parts=counts[4],
             oldest_unsent=waiting_since,
+        )
+
+    def _oldest(self) -> Select[Any]:
+        """Since when somebody waits for us."""
+        entries = self._tables.entries.c
+        if not self._limits:
+            return select(func.min(entries.received_at)).where(entries.closed_at.is_(None))
+        limited = entries.reason.in_(self._limits)
+        since = case((limited, entries.due_at), else_=entries.received_at)
+        return select(func.min(since)).where(
+            entries.closed_at.is_(None),
+            # What stands behind the first of a lane waits for it.
+            entries.id == queries.first_of_its_lane(self._tables),
+            ~(limited & (entries.due_at > self._clock())),
         )
 
     async def pending(self, most: int = 1_000_000) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Insert,
+    ScalarSelect,
     Select,
     Table,
     Update,
@@ -33,6 +34,20 @@ LOST = "its lane was lost"
 """The reason of an entry whose attempt was taken back because of that."""
 
 
+def first_of_its_lane(tables: JournalTables) -> ScalarSelect[Any]:
+    """The number of the oldest pending entry in the lane of an entry of the statement around it."""
+    older = tables.entries.alias("older")
+    # Looked up lane by lane. As NOT EXISTS, PostgreSQL may join all that waits with all that waits: its
+    # statistics are of quiet hours, when next to nothing did.
+    return (
+        select(older.c.id)
+        .where(older.c.lane == tables.entries.c.lane, older.c.closed_at.is_(None))
+        .order_by(older.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
 @lru_cache
 def claimable(tables: JournalTables) -> Select[Any]:
     """The lane that nobody holds and whose oldest pending entry is due by some moment; the longest waiting
@@ -41,16 +56,6 @@ def claimable(tables: JournalTables) -> Select[Any]:
     An entry that is put off holds up those behind it: the order within a lane is kept.
     """
     lanes, entries = tables.lanes.c, tables.entries.c
-    older = tables.entries.alias("older")
-    # Looked up lane by lane. As NOT EXISTS, PostgreSQL may join all that waits with all that waits: its
-    # statistics are of quiet hours, when next to nothing did.
-    oldest = (
-        select(older.c.id)
-        .where(older.c.lane == entries.lane, older.c.closed_at.is_(None))
-        .order_by(older.c.id)
-        .limit(1)
-        .scalar_subquery()
-    )
     return (
         select(lanes.name)
         .join_from(tables.entries, tables.lanes, entries.lane == lanes.name)
@@ -58,7 +63,7 @@ def claimable(tables: JournalTables) -> Select[Any]:
             entries.closed_at.is_(None),
             entries.due_at <= bindparam("due_by"),
             lanes.leased_until <= bindparam("now"),
-            entries.id == oldest,
+            entries.id == first_of_its_lane(tables),
         )
         .order_by(entries.id)
         .limit(1)

@@ -93,7 +93,8 @@ class Backlog:
 
     pending: int
     oldest: datetime | None
-    """When the oldest pending entry came in."""
+    """When the oldest pending entry came in; of one that was put off for a limit, when its time comes, and
+    neither it nor what stands behind it counts before."""
     dead: int
     unsent_parts: int
     unknown_parts: int

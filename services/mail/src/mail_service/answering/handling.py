@@ -19,7 +19,7 @@ from mail_service.answering.notices import Notices
 from mail_service.answering.patience import Later, after
 from mail_service.answering.refetching import whole
 from mail_service.answering.replying import Reply
-from mail_service.answering.words_of_decisions import told
+from mail_service.answering.words_of_decisions import OVER_LIMIT, told
 from mail_service.aside import aside
 from mail_service.composing.guard import GuardFailed
 from mail_service.composing.message import CannotCompose
@@ -181,7 +181,7 @@ class Handler:
         until = await tools.allowances.ask(entry.id, person, shared=tools.answerer.is_shared(letter))
         if until is not None:
             await tools.notices.waits(came, letter)
-            return Later(self._wait(until, judgement), "held: hourly_limit")
+            return Later(self._wait(until, judgement), OVER_LIMIT)
         found = await tools.answerer.answer(entry, came, letter, judgement)
         if isinstance(found, Later):
             return found

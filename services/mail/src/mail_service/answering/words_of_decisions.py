@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Note, Outcome, Request, Serve
+from mail_service.deciding.decisions import Answer, Bury, Hold, Ignore, Note, Outcome, Reason, Request, Serve
 
 AS_WRITTEN = "verdict"
 """The name under which what is known of the sender stands among the rules."""
 HEAD, PROVEN = "subject and reply-to", "proven"
 """The same for whether they are the sender's."""
 _ANSWER, _SERVE, _HOLD, _IGNORE, _BURY = "answer", "serve", "hold", "ignore", "bury"
+
+OVER_LIMIT = f"held: {Reason.HOURLY_LIMIT.value}"
+"""Why a mail waits that is more than is answered within an hour."""
 
 
 def told(outcome: Outcome) -> str:
