@@ -30,6 +30,17 @@ AS_ROOT = {"postgres"} | OTHERS_IMAGES
 PUBLISH = {"nginx", "mailserver", "grafana"}
 SECRET = re.compile(r"(PASSWORD|TOKEN|SECRET|SECRET_KEY|API_KEY|ADMIN_KEY)$")
 
+CHECKED_BY_THEIR_IMAGE = {"ai-core", "telegram", "mail", "clamav"}
+UNCHECKED = {
+    "keys": "it ends",
+    "certbot": "it listens nowhere; that a certificate ends soon is an alert",
+    "backup": "it listens nowhere; that the last one is old is an alert",
+    "rspamd": "nothing is known of its image; the mail service says when it does not answer",
+    "redis-exporter": "there is no program beside it in its image",
+    "postgres-exporter": "there is no program beside it in some versions of its image",
+}
+"""Prometheus notices that exporters do not answer."""
+
 Composition = dict[str, Any]
 
 
@@ -102,6 +113,14 @@ def test_containers_are_confined(site: Site) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], where
         assert (service["user"].startswith("0:")) is (name in AS_ROOT), where
         assert "privileged" not in service, where
+
+
+def test_make_up_waits_until_each_container_says_that_it_is_well(site: Site) -> None:
+    none: Composition = {"test": ["NONE"]}
+    unchecked = {name for _, name, service in site.services() if service.get("healthcheck", none) == none}
+    assert unchecked == CHECKED_BY_THEIR_IMAGE | UNCHECKED.keys()
+    dockerfiles = {name: ROOT / path.replace("compose.yml", "Dockerfile") for name, path in ALONE.items()}
+    assert all("HEALTHCHECK" in path.read_text() for path in dockerfiles.values())
 
 
 def test_what_containers_say_does_not_fill_the_disk(site: Site) -> None:
