@@ -53,7 +53,10 @@ renew() {  # succeeds if there was something new
 
 renew || true
 (
+    due=
     while sleep "${NGINX_REPLICA_SECONDS:-2}"; do
-        if renew; then eval "$reload" || true; fi
+        if renew; then due=yes; fi
+        # What nginx does not take now, while a certificate is being laid out, say, it takes later.
+        if [ -n "$due" ] && eval "$reload"; then due=; fi
     done
 ) &

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -97,7 +98,9 @@ async def until(client: httpx.AsyncClient, expected: set[str]) -> None:
 async def names(client: httpx.AsyncClient, count: int) -> Counter[str]:
     found: Counter[str] = Counter()
     for _ in range(count):
-        answer = await client.post(URL, json={})
+        # Not on a connection that was kept: nginx closes those when it reads its configuration again, and who has
+        # just begun to ask would have to ask once more.
+        answer = await client.post(URL, json={}, headers={"connection": "close"})
         assert answer.status_code == 200, answer.text
         found[answer.json()["name"]] += 1
     return found
@@ -132,6 +135,30 @@ async def test_where_none_says_that_it_is_ready_both_are_tried(
     await until(client, {"other"})
     other.ready = False
     await until(client, {"one", "other"})
+
+
+async def test_what_nginx_does_not_take_at_first_it_is_given_again(
+    one: Replica, other: Replica, tmp_path: Path
+) -> None:
+    tried, free = tmp_path / "tried", tmp_path / "free"
+    reload = 'kill -HUP "$(cat "${target%/conf.d/*}/tmp/nginx.pid")"'
+    settings = {
+        "NGINX_REPLICAS": f"{GROUP}={one.address},{other.address}",
+        "NGINX_REPLICA_SECONDS": "0.1",
+        "NGINX_REPLICA_TIMEOUT": "5",
+        "NGINX_RELOAD": f"touch {tried} && test -e {free} && {reload}",
+    }
+    async with AsyncExitStack() as stack:
+        nginx = await asyncio.to_thread(stack.enter_context, in_front_of(GROUP, **settings))
+        client = await stack.enter_async_context(client_of(nginx))
+        one.ready = False
+        deadline = time.monotonic() + PATIENCE
+        while not tried.exists():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        assert set(await names(client, 10)) == {"one", "other"}
+        free.touch()
+        await until(client, {"other"})
 
 
 async def test_a_service_without_any_is_away(client: httpx.AsyncClient) -> None:
