@@ -98,8 +98,8 @@ async def until(client: httpx.AsyncClient, expected: set[str]) -> None:
 async def names(client: httpx.AsyncClient, count: int) -> Counter[str]:
     found: Counter[str] = Counter()
     for _ in range(count):
-        # Not on a connection that was kept: nginx closes those when it reads its configuration again, and who has
-        # just begun to ask would have to ask once more.
+        # Not on a connection that was kept: nginx closes those when it reads its configuration again, and a
+        # program that has just begun to ask would have to ask once more.
         answer = await client.post(URL, json={}, headers={"connection": "close"})
         assert answer.status_code == 200, answer.text
         found[answer.json()["name"]] += 1
