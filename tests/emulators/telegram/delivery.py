@@ -30,6 +30,7 @@ class Webhook:
     secret: str = ""
     allowed: list[str] = field(default_factory=list)
     last_error: str = ""
+    last_error_at: int = 0
 
 
 class Delivery:
@@ -48,6 +49,8 @@ class Delivery:
         self._taken = 0
         """Of the world's updates: handed to the webhook's queues, or confirmed by polling."""
         self._queues: dict[int, asyncio.Queue[dict[str, Any]]] = defaultdict(asyncio.Queue)
+        self._in_hand = 0
+        """Of the queues' updates: those that are being handed over, perhaps again and again."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Event | None = None
         self._news = asyncio.Event()
@@ -75,11 +78,14 @@ class Delivery:
 
     def info(self) -> dict[str, Any]:
         """getWebhookInfo."""
-        waiting = len(self._world.updates) - self._taken + sum(q.qsize() for q in self._queues.values())
+        queued = self._in_hand + sum(queue.qsize() for queue in self._queues.values())
+        waiting = len(self._world.updates) - self._taken + queued
         url = "" if self.webhook is None else self.webhook.url
         info = {"url": url, "has_custom_certificate": False, "pending_update_count": waiting}
-        error = "" if self.webhook is None else self.webhook.last_error
-        return info | ({"last_error_message": error} if error else {})
+        hook = self.webhook
+        if hook is None or not hook.last_error:
+            return info
+        return info | {"last_error_message": hook.last_error, "last_error_date": hook.last_error_at}
 
     async def poll(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         """getUpdates. Raises Refusal."""
@@ -138,9 +144,11 @@ class Delivery:
         while True:
             update = await queue.get()
             wait = FIRST_RETRY_SECONDS
+            self._in_hand += 1
             while not await self._deliver(update):
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, LONGEST_RETRY_SECONDS)
+            self._in_hand -= 1
 
     async def _deliver(self, update: dict[str, Any]) -> bool:
         webhook = self.webhook
@@ -150,13 +158,16 @@ class Delivery:
         try:
             response = await self._http.post(webhook.url, json=update, headers=headers)
         except httpx.HTTPError as error:
-            webhook.last_error = type(error).__name__
+            self._failed(webhook, type(error).__name__)
             return False
         if response.is_success:
             self.taken(update)
         else:
-            webhook.last_error = f"Wrong response from the webhook: {response.status_code}"
+            self._failed(webhook, f"Wrong response from the webhook: {response.status_code}")
         return response.is_success
+
+    def _failed(self, webhook: Webhook, error: str) -> None:
+        webhook.last_error, webhook.last_error_at = error, int(self._world.clock())
 
 
 def _chat_of(update: dict[str, Any]) -> int:

@@ -44,6 +44,7 @@ from telegram_service.dialogue.incoming import Language
 from telegram_service.dialogue.phrases import commands
 from telegram_service.hot_keys import HotKeys
 from telegram_service.intake import Intake
+from telegram_service.looking import look_at_webhook
 from telegram_service.messenger.bot_api import BotApiMessenger
 from telegram_service.messenger.measured import MeasuredMessenger
 from telegram_service.messenger.pacing import OVERALL_PER_SECOND, Pacer
@@ -104,6 +105,7 @@ class Service:
     door: Door
     broadcaster: Broadcaster
     attic: Attic
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -203,9 +205,8 @@ def assemble(
         deliverer=deliverer,
         envelopes=envelopes,
     )
-    return Service(
-        bot, crew, intake, door, broadcaster, Attic(ledger, conversations, broadcasts, people, database)
-    )
+    attic = Attic(ledger, conversations, broadcasts, people, database)
+    return Service(bot, crew, intake, door, broadcaster, attic, metrics)
 
 
 def _secret(settings: Settings) -> str | None:
@@ -269,10 +270,11 @@ async def _receiving(settings: Settings, service: Service, lifetime: Lifetime) -
             secret_token=service.door.secret,
             allowed_updates=ALLOWED_UPDATES,
         )
-        yield
+        async with lifetime.background(look_at_webhook(service.bot, service.metrics)):
+            yield
         return
     await service.bot.delete_webhook()
-    async with lifetime.background(poll(service.bot, service.intake)):
+    async with lifetime.background(poll(service.bot, service.intake, service.metrics.called)):
         yield
 
 

@@ -24,6 +24,20 @@ _ANSWERED = (0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 40, 80, 160, 320, 640)
 LOOK_SECONDS = 5.0
 """So long what the database said is told again: scraping often must not become a burden to it."""
 _MOST_UNSHOWN = 10_000
+_CALLS = (
+    "send",
+    "send_file",
+    "edit",
+    "typing",
+    "acknowledge",
+    "download",
+    "get_updates",
+    "get_webhook_info",
+)
+_ALARMING = ("ok", "not_sent", "unknown", "conflict", "too_many_requests")
+"""Outcomes of calls that alerts count."""
+NO_ANSWER = "no_answer"
+"""A question that ended with an apology."""
 
 
 class Metrics:
@@ -52,6 +66,19 @@ class Metrics:
         self._errors = _counter(registry, "errors", "What went wrong.", "kind")
         self._calls = _counter(
             registry, "calls", "Calls to Telegram, by what became of them.", "call", "outcome"
+        )
+        # What is first seen as 1 has not grown for Prometheus.
+        self._errors.labels(NO_ANSWER)
+        for call in _CALLS:
+            for outcome in _ALARMING:
+                self._calls.labels(call, outcome)
+        self._held_back = _gauge(
+            registry, "webhook_pending_updates", "Updates that Telegram could not hand over yet."
+        )
+        self._refused_at = _gauge(
+            registry,
+            "webhook_last_error_timestamp_seconds",
+            "When Telegram last failed to hand one over; 0: never.",
         )
         self._strain = _gauge(
             registry, "strain", "0: none; 1: answers are short; 2: and shown when complete."
@@ -99,6 +126,11 @@ class Metrics:
     def called(self, call: str, outcome: str) -> None:
         """Telegram was called."""
         self._calls.labels(call, outcome).inc()
+
+    def looked_at_webhook(self, pending: int, last_error: datetime | None) -> None:
+        """What Telegram says of its calls to us."""
+        self._held_back.set(pending)
+        self._refused_at.set(0.0 if last_error is None else last_error.timestamp())
 
     def strained(self, strain: int) -> None:
         """How much comfort is taken away just now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from telegram import Bot
 from telegram.error import Conflict, InvalidToken, TelegramError
@@ -10,17 +11,24 @@ from telegram.error import Conflict, InvalidToken, TelegramError
 from servicekit.logging import get_logger
 from servicekit.storage.database import StorageUnavailable
 from telegram_service.intake import Intake
+from telegram_service.messenger.measured import outcome_of
 
 ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
 POLL_SECONDS = 30
 FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
+Called = Callable[[str, str], None]
+_CALL = "get_updates"
 
 _log = get_logger(__name__)
 
 
-async def poll(bot: Bot, intake: Intake) -> None:
-    """Take updates until cancelled. What is not stored is not confirmed, so it comes again."""
+async def poll(bot: Bot, intake: Intake, called: Called) -> None:
+    """Take updates until cancelled. What is not stored is not confirmed, so it comes again.
+
+    Args:
+        called: hears of each call, and of what became of it.
+    """
     offset: int | None = None
     wait = FIRST_WAIT_SECONDS
     while True:
@@ -31,12 +39,15 @@ async def poll(bot: Bot, intake: Intake) -> None:
                 read_timeout=POLL_SECONDS + 10,
                 allowed_updates=ALLOWED_UPDATES,
             )
+            called(_CALL, "ok")
             # In order of their numbers: with the offset, all before it are confirmed.
             for update in sorted(updates, key=lambda update: update.update_id):
                 await intake.take(update.to_dict())
                 offset = update.update_id + 1
             wait = FIRST_WAIT_SECONDS
         except (TelegramError, StorageUnavailable) as error:
+            if isinstance(error, TelegramError):
+                called(_CALL, outcome_of(error))
             _tell(error)
             await asyncio.sleep(wait)
             wait = min(2 * wait, LONGEST_WAIT_SECONDS)

@@ -117,6 +117,10 @@ async def test_after_the_processing_timeout_there_is_an_apology_and_the_question
     assert await versions(away, APOLOGY) == [NOTE, APOLOGY]
     # One that shows signs of life and no answer is left after the time, too, not waited for for ever.
     assert await versions(silent, APOLOGY) == [APOLOGY]
+    page = (await house.http.get("/metrics")).text
+    assert 'neo_telegram_errors_total{kind="no_answer"} 2.0' in page
+    # Whether Telegram reaches us is looked at from the start.
+    assert 'neo_telegram_calls_total{call="get_webhook_info",outcome="ok"} 0.0' not in page
     for guest, question in ((away, "toujours pas ?"), (silent, "encore là ?")):
         core.on(question, Answers("Enfin."))
         guest.say("/retry")

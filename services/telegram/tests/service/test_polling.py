@@ -76,6 +76,8 @@ async def test_two_who_ask_for_updates_are_told_of_each_other_and_nobody_is_lost
     other = asyncio.create_task(asks_too(house))
     await house.until(lambda: logged(house, "another program asks for this bot's updates"))
     assert logged(house, "set WEBHOOK_URL")
+    page = (await house.http.get("/metrics")).text
+    assert 'neo_telegram_calls_total{call="get_updates",outcome="conflict"} 0.0' not in page
     guest = house.guest()
     guest.say("bonjour")
     other.cancel()

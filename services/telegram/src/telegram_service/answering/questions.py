@@ -30,6 +30,7 @@ from telegram_service.dialogue.settings import UserSettings
 from telegram_service.formatting.markdown import read_markdown
 from telegram_service.formatting.messages import to_messages
 from telegram_service.messenger.port import Outgoing
+from telegram_service.metrics import NO_ANSWER
 
 _log = get_logger(__name__)
 
@@ -229,7 +230,7 @@ class Questions:
             # What is ended by /reset before the next try has nothing to do with the conversation after it.
             await self._keep(case.lane, asked, case.entry_id, case.turn, case.conversation)
             return Later(wait, type(error).__name__)
-        self._tools.metrics.failed("no_answer")
+        self._tools.metrics.failed(NO_ANSWER)
         _log.warning("no answer", reason=type(error).__name__, unreachable=isinstance(error, Unreachable))
         reply.outgoing += asked.say(Phrase.APOLOGY)
         reply.turn = case.entry_id, replace(case.turn, answer=""), case.conversation

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from telegram.error import Conflict, TelegramError
+
 from telegram_service.dialogue.incoming import Place
+from telegram_service.messenger.bot_api import meaning_of
 from telegram_service.messenger.port import (
     FormatRefused,
     MessageGone,
@@ -31,6 +34,13 @@ _OUTCOMES: dict[type[MessengerError], str] = {
     MessageGone: "message_gone",
     Refused: "refused",
 }
+
+
+def outcome_of(error: TelegramError) -> str:
+    """What became of a call that is made beside a messenger, in the same words."""
+    if isinstance(error, Conflict):
+        return "conflict"
+    return _OUTCOMES.get(type(meaning_of(error)), "other")
 
 
 class MeasuredMessenger:
