@@ -76,7 +76,7 @@ if has_profile monitoring; then deploy/alerts.sh; fi
 if [ "$(id -u)" = 0 ]; then
     chown -R "$NEO_UID:$NEO_UID" deploy/backups deploy/acme deploy/state deploy/certificates
     # Backups read these. Where not everybody may, the group of the containers may.
-    find . deploy -maxdepth 0 ! -perm -o=x -exec chgrp "$NEO_UID" {} + -exec chmod g+x {} +
+    find . deploy -maxdepth 0 ! -perm -o=rx -exec chgrp "$NEO_UID" {} + -exec chmod g+rx {} +
     for part in .env config deploy/mailserver; do
         [ ! -e "$part" ] || find "$part" \( -type d ! -perm -o=rx -o -type f ! -perm -o=r \) \
             -exec chgrp "$NEO_UID" {} + -exec chmod g+rX {} +
