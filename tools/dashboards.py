@@ -401,6 +401,15 @@ MAIL = [
         ],
     ),
     Row(
+        "SMTP servers",
+        [
+            Panel(
+                "How the last sign-in went",
+                {"{{server}} {{state}}": "max by (server, state) (neo_mail_smtp_state)"},
+            )
+        ],
+    ),
+    Row(
         "Sends that nobody is sure of",
         [
             stat("Unknown", "max(neo_mail_unknown_sends)", "short"),

@@ -12,7 +12,7 @@ from mail_servers import Dovecot, Postfix, somebody
 from mail_service.mailbox.imap import ImapMailbox, Timing
 from mail_service.mailbox.port import MailboxUnavailable, SignInRefused
 from mail_service.mailbox.wire import ImapServer
-from mail_service.sending.port import NotSent
+from mail_service.sending.port import Access, NotSent
 from mail_service.sending.session import Security, SmtpServer
 from mail_service.sending.smtp import SmtpOutlet
 from mail_service.signing_in import AccessTokens, NoToken
@@ -83,6 +83,15 @@ async def test_a_token_that_the_mail_server_refuses_is_not_used_again(
         await mailbox.ping()
     assert await mailbox.ping() > 0
     await mailbox.close()
+
+
+async def test_a_refresh_token_that_was_revoked_counts_as_a_refused_sign_in(
+    postfix: Postfix, trusting: ssl.SSLContext, server: TokenServer, clock: Clock
+) -> None:
+    async with httpx.AsyncClient(transport=server.transport) as http:
+        tokens = access(http, clock, refresh_token="revoked")
+        smtp = SmtpServer("localhost", postfix.tls_port, Security.TLS, trusting, tokens, "example.test")
+        assert await SmtpOutlet(smtp).look() is Access.REFUSED
 
 
 async def test_so_does_the_outlet(

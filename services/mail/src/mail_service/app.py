@@ -33,6 +33,7 @@ from mail_service.scanning.clamd import Clamd
 from mail_service.scanning.port import NoScanner, Scanner
 from mail_service.scanning.rspamd import Rspamd
 from mail_service.scanning.spamd import Spamd
+from mail_service.sending.port import Access, Outlet
 from mail_service.verifying.resolver import DnsResolver, Resolver
 from mail_service.verifying.verify import Verifier
 from mail_service.watching import Watcher
@@ -50,6 +51,9 @@ from servicekit.serving.lifetime import Lifetime, until_signal
 from servicekit.storage.database import StorageUnavailable
 
 HOUSEKEEPING_SECONDS = 3_600.0
+LOOK_SECONDS = 120.0
+REFUSED_LOOK_SECONDS = 300.0
+"""Servers lock out who asks often with a wrong password."""
 
 log = get_logger(__name__)
 
@@ -147,7 +151,7 @@ def assemble(
     """The service over what it needs from outside."""
     rules = rules_of(settings, accounts)
     metrics = Metrics(records.ways, records.ledger, now_in_utc)
-    metrics.watch(post.numbered_mailboxes)
+    metrics.watch(post.numbered_mailboxes, post.numbered_outlets)
     records.ways.observe = metrics.stepped
     tools = tools_of(settings, accounts, records, post, ai_core, hot, examiners)
     oldest = timedelta(days=settings.max_mail_age_days)
@@ -267,10 +271,12 @@ async def run(settings: Settings) -> None:
 
 @asynccontextmanager
 async def at_work(settings: Settings, service: Service, lifetime: Lifetime) -> AsyncIterator[None]:
-    """Folders are watched and old mails deleted until the block ends."""
+    """Folders and SMTP servers are watched, and old mails deleted, until the block ends."""
     async with AsyncExitStack() as stack:
         for watcher in service.watchers:
             await stack.enter_async_context(lifetime.background(watcher.run()))
+        for name, outlet in service.post.numbered_outlets.items():
+            await stack.enter_async_context(lifetime.background(keep_looking(name, outlet)))
         await stack.enter_async_context(lifetime.background(keep_house(settings, service)))
         yield
 
@@ -286,3 +292,19 @@ async def keep_house(settings: Settings, service: Service) -> None:
         else:
             log.info("old mails deleted", letters=cleaned.letters, entries=cleaned.entries)
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+async def keep_looking(name: str, outlet: Outlet) -> None:
+    """See whether an SMTP server lets us in, also while nobody writes, until cancelled."""
+    last = Access.OK
+    while True:
+        access = await outlet.look()
+        if access is not last and access is Access.OK:
+            log.info("SMTP server lets us in again", server=name)
+        elif access is not last:
+            log.warning("SMTP server does not let us in", server=name, state=access.value)
+        last = access
+        # Before Python 3.12, asyncio.wait_for forgets a cancellation that comes together with a result.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            return
+        await asyncio.sleep(REFUSED_LOOK_SECONDS if access is Access.REFUSED else LOOK_SECONDS)

@@ -10,6 +10,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from mail_service.mailbox.port import Mailbox
+from mail_service.sending.port import Access, Outlet
 from mail_service.storage.ways import Step, Ways
 from servicekit.journal.ledger import Ledger
 from servicekit.storage.database import StorageUnavailable
@@ -67,6 +68,12 @@ class Metrics:
             ["mailbox"],
             registry=self.registry,
         )
+        self._smtp = Gauge(
+            "neo_mail_smtp_state",
+            "1 for how the last sign-in went: ok, unreachable or refused; by the server's name in /health.",
+            ["server", "state"],
+            registry=self.registry,
+        )
 
     def stepped(self, step: Step, reason: str) -> None:
         """A step was made. Reasons are ours: words of a short list."""
@@ -76,10 +83,13 @@ class Metrics:
         """An answer went out."""
         self._answer_seconds.observe(max(0.0, took.total_seconds()))
 
-    def watch(self, names: Mapping[str, Mailbox]) -> None:
-        """Tell of these folders whether they are connected; by names that say nothing of people."""
-        for name, mailbox in names.items():
+    def watch(self, mailboxes: Mapping[str, Mailbox], outlets: Mapping[str, Outlet]) -> None:
+        """Tell of these whether they let us in; by names that say nothing of people."""
+        for name, mailbox in mailboxes.items():
             self._connected.labels(name).set_function(partial(_connected, mailbox))
+        for name, outlet in outlets.items():
+            for state in Access:
+                self._smtp.labels(name, state.value).set_function(partial(_is, outlet, state))
 
     async def render(self) -> bytes:
         """In Prometheus' text format; without the database, the gauges are as they were."""
@@ -104,6 +114,10 @@ class Metrics:
 
 def _connected(mailbox: Mailbox) -> float:
     return float(mailbox.watching)
+
+
+def _is(outlet: Outlet, state: Access) -> float:
+    return float(outlet.access is state)
 
 
 def _age(now: datetime, moment: datetime | None) -> float:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from mail_service.answering.outbox import Outbox
-from mail_service.sending.port import NotSent, OutgoingMail, Unknown
+from mail_service.sending.port import Access, NotSent, OutgoingMail, Unknown
 from servicekit.journal.lane import HeldLane, LaneLost
 from servicekit.journal.records import Part, PartState
 from servicekit.storage.database import StorageUnavailable
@@ -34,6 +34,13 @@ class Server:
 
     async def ping(self) -> float:
         return 0.0
+
+    async def look(self) -> Access:
+        return Access.OK
+
+    @property
+    def access(self) -> Access | None:
+        return None
 
     async def close(self) -> None:
         """Nothing is open."""

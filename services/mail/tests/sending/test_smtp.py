@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from mail_servers import PASSWORD, Dovecot, Postfix, nobody, somebody
-from mail_service.sending.port import NotSent, OutgoingMail, Refused
+from mail_service.sending.port import Access, NotSent, OutgoingMail, Refused
 from mail_service.sending.session import Security, SmtpServer
 from mail_service.sending.smtp import SmtpOutlet
 from mail_service.signing_in import Password
@@ -103,6 +103,52 @@ async def test_a_wrong_password_is_no_fault_of_the_mail(postfix: Postfix, trusti
     assert caught.value.code == 535
     with pytest.raises(NotSent):
         await outlet.ping()
+
+
+async def test_whether_the_server_lets_us_in_is_known_without_a_mail(
+    postfix: Postfix, trusting: ssl.SSLContext
+) -> None:
+    outlet = SmtpOutlet(server(postfix, trusting, Security.STARTTLS))
+    wrong = SmtpOutlet(server(postfix, trusting, Security.TLS, password="wrong"))
+    distrusting = SmtpOutlet(server(postfix, ssl.create_default_context(), Security.TLS))
+    assert [outlet.access, wrong.access] == [None, None]
+    assert await outlet.look() is outlet.access is Access.OK
+    assert await wrong.look() is wrong.access is Access.REFUSED
+    assert await distrusting.look() is distrusting.access is Access.UNREACHABLE
+    await asyncio.to_thread(postfix.stop)
+    for each in (outlet, wrong):
+        assert await each.look() is each.access is Access.UNREACHABLE
+    await asyncio.to_thread(postfix.start)
+    assert await outlet.look() is outlet.access is Access.OK
+    assert await wrong.look() is wrong.access is Access.REFUSED
+
+
+async def test_a_look_leaves_nothing_behind_and_asks_for_the_password_each_time(
+    postfix: Postfix, trusting: ssl.SSLContext
+) -> None:
+    outlet = SmtpOutlet(server(postfix, trusting, Security.TLS))
+    before = connections(postfix)
+    await outlet.ping()
+    for _ in range(3):
+        await outlet.look()
+    await outlet.ping()
+    await outlet.close()
+    assert connections(postfix) == before + 4
+
+
+async def test_a_mail_that_does_not_go_out_tells_so_as_well(
+    postfix: Postfix, trusting: ssl.SSLContext
+) -> None:
+    wrong = SmtpOutlet(server(postfix, trusting, Security.TLS, password="wrong"))
+    with pytest.raises(NotSent):
+        await wrong.send(outgoing(somebody()))
+    assert wrong.access is Access.REFUSED
+    # One recipient says nothing of us.
+    outlet = SmtpOutlet(server(postfix, trusting, Security.TLS))
+    with pytest.raises(Refused):
+        await outlet.send(outgoing(nobody()))
+    assert outlet.access is Access.OK
+    await outlet.close()
 
 
 async def test_a_server_without_starttls_is_not_spoken_to(postfix: Postfix, trusting: ssl.SSLContext) -> None:

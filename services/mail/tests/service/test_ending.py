@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +14,8 @@ from mail_service.answering.envelopes import Sending
 from mail_service.app import Service, run
 from mail_service.config import Settings
 from mail_service.records import migrate, open_records
-from servers import HOST
+from mail_service.sending.port import Access, OutgoingMail
+from servers import HOST, PATIENCE
 
 US = "neo@example.test"
 
@@ -43,6 +45,39 @@ async def test_a_service_that_has_lost_a_task_gives_its_lanes_back(
             with pytest.raises(RuntimeError, match="nobody has thought of this"):
                 await run(settings)
             assert not await records.journal.busy("thread")
+
+
+class Forgetful:
+    """An SMTP server that answers just when we are told to end, so that nobody hears of the end."""
+
+    access = Access.OK
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def look(self) -> Access:
+        self.asked.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return Access.OK
+
+    async def send(self, mail: OutgoingMail) -> None:
+        """Nothing is sent."""
+
+    async def ping(self) -> float:
+        return 0.0
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+async def test_an_answer_at_the_last_moment_does_not_hold_up_the_end() -> None:
+    outlet = Forgetful()
+    task = asyncio.create_task(app.keep_looking("smtp", outlet))
+    await outlet.asked.wait()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=PATIENCE)
+    assert done
 
 
 async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

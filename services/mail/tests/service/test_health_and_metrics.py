@@ -17,8 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from certificates import Certificates
 from fault_proxy import Act, Fault, ImapProxy, Proxy, Script, SmtpProxy
 from mail_core import Failure, Says, scripted_core
-from mail_servers import Dovecot, nobody, somebody
-from mail_service import connecting
+from mail_servers import PASSWORD, Dovecot, Postfix, nobody, somebody
+from mail_service import app, connecting
 from mail_service.mailbox.imap import Timing
 from running_service import PostOffice, RunningService, question
 from servers import PATIENCE, PostgresServer, RedisServer
@@ -57,7 +57,7 @@ def of_proxy(proxy: Proxy) -> tuple[Pull, Pull]:
     return pull, plug_in
 
 
-def of_server(server: PostgresServer | RedisServer) -> tuple[Pull, Pull]:
+def of_server(server: PostgresServer | RedisServer | Postfix) -> tuple[Pull, Pull]:
     """The same of a server that is really stopped."""
 
     async def pull() -> None:
@@ -180,6 +180,38 @@ async def test_a_password_that_the_server_refuses_is_no_connection(
         await until_connected(running, {"imap_1": 1, "imap_2": 0})
         assert all(watcher.holding for watcher in running.service.watchers)
         assert bad not in (await running.get("/metrics")).text
+
+
+async def until_smtp_is(running: RunningService, wanted: dict[str, str]) -> None:
+    """Until the metrics say this of each server, and nothing else of it."""
+    async with asyncio.timeout(PATIENCE):
+        while wanted != {  # noqa: ASYNC110 - nothing tells of it but the page
+            each.split()[1]: each.split()[2]
+            for each, value in (await numbers(running)).items()
+            if each.startswith("neo_mail_smtp_state ") and value == 1
+        }:
+            await asyncio.sleep(0.05)
+
+
+async def test_metrics_say_whether_smtp_lets_us_in_while_nobody_writes(
+    post_office: PostOffice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(app, "REFUSED_LOOK_SECONDS", 0.1)
+    good = {"email_address": post_office.address, "email_password": PASSWORD}
+    accounts = [good, good | {"email_address": somebody("example.test"), "smtp_password": "revoked"}]
+    (tmp_path / "accounts.json").write_text(json.dumps(accounts))
+    async with (
+        scripted_core() as core,
+        post_office.service(core.url, ACCOUNTS_PATH=tmp_path / "accounts.json") as running,
+    ):
+        await until_smtp_is(running, {"smtp_1": "ok", "smtp_2": "refused"})
+        states = [each for each in await numbers(running) if each.startswith("neo_mail_smtp_state ")]
+        assert len(states) == 6
+        async with without(*of_server(post_office.postfix)):
+            await until_smtp_is(running, {"smtp_1": "unreachable", "smtp_2": "unreachable"})
+        await until_smtp_is(running, {"smtp_1": "ok", "smtp_2": "refused"})
+        assert post_office.address not in (await running.get("/metrics")).text
 
 
 async def test_a_mail_that_waits_for_more_than_an_hour_is_a_sign(

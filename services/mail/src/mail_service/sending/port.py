@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 
@@ -43,14 +44,31 @@ class OutgoingMail:
     """All of it, with its Message-ID: only line ends and dots are changed on the way (RFC 5321, 4.5.2)."""
 
 
+class Access(Enum):
+    """How it went when we last asked to be let in."""
+
+    OK = "ok"
+    UNREACHABLE = "unreachable"
+    """No connection, or none that can be trusted."""
+    REFUSED = "refused"
+    """The server is there, and takes no mail from us: the password has changed, or too many ask."""
+
+
 class Outlet(Protocol):
     """Each call tries once."""
+
+    @property
+    def access(self) -> Access | None:
+        """As of the last session that was begun; None before the first."""
 
     async def send(self, mail: OutgoingMail) -> None:
         """Hand a mail to the server; it has it once this returns. Raises NotSent, Refused, Unknown."""
 
     async def ping(self) -> float:
         """Seconds until the server answers one who is signed in. Raises NotSent."""
+
+    async def look(self) -> Access:
+        """Come in by a session of its own, and leave: what is kept open says nothing of the password."""
 
     async def close(self) -> None:
         """Hang up. What is under way is cut off."""

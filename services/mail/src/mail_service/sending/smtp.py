@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mail_service.sending.checking import problem_of
-from mail_service.sending.port import NotSent, OutgoingMail, Refused
+from mail_service.sending.port import Access, NotSent, OutgoingMail, Refused
 from mail_service.sending.session import Session, SmtpServer, Timing
+from mail_service.signing_in import NoToken
 
 SESSIONS = 4
 """At once; servers allow few from one address."""
@@ -24,6 +25,11 @@ class SmtpOutlet:
         self._turns = asyncio.Semaphore(sessions)
         self._idle: list[Session] = []
         self._busy: set[Session] = set()
+        self._access: Access | None = None
+
+    @property
+    def access(self) -> Access | None:
+        return self._access
 
     async def send(self, mail: OutgoingMail) -> None:
         if (problem := problem_of(mail)) is not None:
@@ -36,6 +42,19 @@ class SmtpOutlet:
         async with self._session():
             return time.perf_counter() - began
 
+    async def look(self) -> Access:
+        async with self._turns:
+            try:
+                session = await self._open()
+            except NotSent as error:
+                return _access_after(error)
+            try:
+                await session.close()
+            except BaseException:
+                session.abort()
+                raise
+        return Access.OK
+
     async def close(self) -> None:
         for session in self._busy:
             session.abort()
@@ -45,7 +64,7 @@ class SmtpOutlet:
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
         async with self._turns:
-            session = await self._kept() or await Session.open(self._server, self._timing)
+            session = await self._kept() or await self._open()
             self._busy.add(session)
             try:
                 yield session
@@ -60,6 +79,15 @@ class SmtpOutlet:
                 self._put_back(session)
             finally:
                 self._busy.discard(session)
+
+    async def _open(self) -> Session:
+        try:
+            session = await Session.open(self._server, self._timing)
+        except NotSent as error:
+            self._access = _access_after(error)
+            raise
+        self._access = Access.OK
+        return session
 
     async def _kept(self) -> Session | None:
         """One that the server still knows: it was asked, and has forgotten all of the mail before."""
@@ -84,3 +112,9 @@ class SmtpOutlet:
             self._idle.append(session)
         else:
             session.abort()
+
+
+def _access_after(error: NotSent) -> Access:
+    """Who says anything is there. A token that we do not get keeps us out as a wrong password does."""
+    spoke = error.code is not None or isinstance(error.__cause__, NoToken)
+    return Access.REFUSED if spoke else Access.UNREACHABLE
