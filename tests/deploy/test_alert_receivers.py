@@ -1,15 +1,25 @@
-"""Who hears of an alert: what an operator sets in .env, and what deploy/alerts.sh makes of it."""
+"""Who hears of an alert: what an operator sets in .env, and what deploy/alerts.sh makes of it, and a real
+Alertmanager that tells them."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
+
+from prometheus_server import alertmanager
+from servers import HOST, PATIENCE
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EVERY_WAY = """ALERT_TELEGRAM_CHAT=-1001234
@@ -144,6 +154,86 @@ def test_who_hears_of_what(site: Site, labels: list[str], receiver: str) -> None
     path = site.folder / "deploy/state/alertmanager/alertmanager.yml"
     command = ["amtool", "config", "routes", "test", f"--config.file={path}", *labels]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == receiver
+
+
+# As Telegram answers. Without the chat, Debian's Alertmanager ends with a panic.
+SENT = b'{"ok": true, "result": {"message_id": 1, "date": 1, "chat": {"id": -7, "type": "group"}}}'
+
+
+@dataclass
+class Elsewhere:
+    """Somebody who is called over HTTP, and takes note."""
+
+    heard: list[tuple[str, str]] = field(default_factory=list)
+    """Paths and bodies."""
+    _news: threading.Condition = field(default_factory=threading.Condition)
+
+    def note(self, path: str, body: str) -> None:
+        with self._news:
+            self.heard.append((path, body))
+            self._news.notify_all()
+
+    def hears(self, path: str, text: str) -> str:
+        """What came under a path with a text in it."""
+        found: list[str] = []
+
+        def there() -> bool:
+            found[:] = [body for where, body in self.heard if where == path and text in body]
+            return bool(found)
+
+        with self._news:
+            assert self._news.wait_for(there, PATIENCE), self.heard
+        return found[0]
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[Elsewhere, str]]:
+    notes = Elsewhere()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            notes.note(self.path, body)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(SENT)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield notes, f"http://{HOST}:{server.server_address[1]}"
+        server.shutdown()
+
+
+def test_a_real_alertmanager_tells_them(site: Site, elsewhere: tuple[Elsewhere, str]) -> None:
+    notes, url = elsewhere
+    site.told(
+        f"ALERT_SLACK_URL={url}/slack\nALERT_WEBHOOK_URL={url}/hook\nALERT_WATCHDOG_URL={url}/watchdog\n"
+        "ALERT_TELEGRAM_CHAT=-7\nALERT_TELEGRAM_TOKEN=1:token\n"
+    )
+    # Only the tests know another Telegram, and do not wait for more to come.
+    text = site.debians().replace("chat_id:", f"api_url: '{url}', chat_id:")
+    with closing(alertmanager(re.sub(r"group_wait: \d+s", "group_wait: 0s", text))) as server:
+        server.start()
+        alerts = [
+            {
+                "labels": {"alertname": name, "severity": severity},
+                "annotations": {"summary": f"it is <{name}> & more"},
+            }
+            for name, severity in (("PostgresDown", "page"), ("RedisDown", "ticket"), ("Watchdog", "none"))
+        ]
+        sent = httpx.post(f"http://{server.address}/api/v2/alerts", json=alerts, trust_env=False)
+        assert sent.is_success, sent.text
+        for name in ("PostgresDown", "RedisDown"):
+            assert json.loads(notes.hears("/hook", name))["status"] == "firing"
+            assert "attachments" in json.loads(notes.hears("/slack", name))
+            message = json.loads(notes.hears("/bot1:token/sendMessage", name))
+            assert message["chat_id"] == "-7"
+            assert f"it is <{name}> & more" in message["text"]
+        assert json.loads(notes.hears("/watchdog", "Watchdog"))["status"] == "firing"
+        assert {path for path, body in notes.heard if "Watchdog" in body} == {"/watchdog"}
 
 
 DOWN, CLOSED, POSTGRES = "ServiceDown", "DoorClosed", "PostgresDown"
