@@ -99,6 +99,15 @@ async def test_metrics_count_answers_tokens_and_times(echo_server: Server) -> No
     assert await echo_server.metric("neo_requests_total", route="/api/v1/chat", status="200") == 2
 
 
+@pytest.mark.parametrize(
+    "route", ["/api/v1/chat", "/api/v1/generate", "/v1/chat/completions", "/v1/embeddings"]
+)
+async def test_our_failures_are_told_of_before_the_first(echo_server: Server, route: str) -> None:
+    page = (await echo_server.client.get("/api/v1/metrics")).text
+    for status in (500, 502, 503, 504):
+        assert f'neo_requests_total{{route="{route}",status="{status}"}} 0.0' in page
+
+
 async def test_metrics_count_refusals_by_route_and_status(echo_server: Server) -> None:
     await echo_server.chat(prompt="x", model="unknown")
     await echo_server.client.get("/nowhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from fastapi import FastAPI, Request
@@ -41,6 +42,9 @@ from ai_core.api.usage_routes import usage_routes
 from ai_core.errors import InvalidRequest, NeoError
 
 MAX_PATH_ECHO = 80
+
+ANSWERS = re.compile(r"/api/v1/(chat|generate)|/v1/.+")
+"""The routes of which deploy/prometheus/rules says how many requests fail."""
 
 
 class Silence(Response):
@@ -104,7 +108,11 @@ def create_application(context: ApiContext) -> ASGIApp:
     )
     if context.cors_origins:
         gate = Cors(gate, context.cors_origins)
-    return RequestScope(gate, RequestCounter(context.registry), context.tracing)
+    counter = RequestCounter(context.registry)
+    for route in routes:
+        if "POST" in route.methods and ANSWERS.fullmatch(route.path):
+            counter.expect(route.path)
+    return RequestScope(gate, counter, context.tracing)
 
 
 async def _answer_neo_error(request: Request, error: Exception) -> Response:

@@ -19,6 +19,8 @@ from servicekit.logging import get_logger, new_request_id, request_context
 REQUEST_ID_HEADER = b"x-request-id"
 MAX_REQUEST_ID_CHARACTERS = 128
 PROBES = frozenset({"/livez", "/readyz", "/api/v1/metrics"})
+OUR_FAILURES = (500, 502, 503, 504)
+"""Statuses of answers that alerts count."""
 
 KEY_SHAPE = re.compile(rb"neo_[a-z0-9]{10}_")
 """How API keys begin."""
@@ -64,6 +66,12 @@ class RequestCounter:
         self._errors = Counter(
             "neo_errors", "Requests that were answered with an error.", ["code"], registry=registry
         )
+
+    def expect(self, route: str) -> None:
+        """Tell of our failures on this route before the first: what is first seen as 1 has not grown for
+        Prometheus."""
+        for status in OUR_FAILURES:
+            self._total.labels(route, str(status))
 
     def count(self, route: str, status: int, error: str | None = None) -> None:
         """One request has ended. ``error`` is the code, one of a few dozens."""
