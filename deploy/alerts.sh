@@ -44,7 +44,10 @@ email() {
 slack() {
     secret slack_url || return 0
     echo "    slack_configs:"
-    echo "      - {api_url_file: /run/secrets/slack_url, send_resolved: true}"
+    # Of its own accord Alertmanager tells the alert's name there, and not what it means.
+    echo "      - api_url_file: /run/secrets/slack_url"
+    echo "        send_resolved: true"
+    echo "        text: '{{ range .Alerts }}{{ .Annotations.summary }}. {{ end }}'"
 }
 webhook() {
     secret webhook_url || return 0

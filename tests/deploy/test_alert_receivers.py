@@ -228,7 +228,8 @@ def test_a_real_alertmanager_tells_them(site: Site, elsewhere: tuple[Elsewhere, 
         assert sent.is_success, sent.text
         for name in ("PostgresDown", "RedisDown"):
             assert json.loads(notes.hears("/hook", name))["status"] == "firing"
-            assert "attachments" in json.loads(notes.hears("/slack", name))
+            [attachment] = json.loads(notes.hears("/slack", name))["attachments"]
+            assert f"it is <{name}> & more" in attachment["text"]
             message = json.loads(notes.hears("/bot1:token/sendMessage", name))
             assert message["chat_id"] == "-7"
             assert f"it is <{name}> & more" in message["text"]
