@@ -49,8 +49,10 @@ async def test_a_conversation_is_answered_with_what_the_user_said_last(
 async def test_a_long_answer_at_full_speed_reaches_a_caller_who_reads(
     engine: SupervisedEngine, text_of: TextOf
 ) -> None:
-    answers = [await engine.submit(Submit(id=0, prompt=f"{n} [[3000]]", max_tokens=3000)) for n in range(4)]
-    texts = await asyncio.gather(*map(text_of, answers))
+    wishes = [Submit(id=0, prompt=f"{n} [[3000]]", max_tokens=3000) for n in range(4)]
+    # Each is read from when it begins, not from when the last one has been asked for.
+    readers = [asyncio.ensure_future(text_of(await engine.submit(wish))) for wish in wishes]
+    texts = await asyncio.gather(*readers)
     assert [len(text.encode()) for text in texts] == [3000] * 4
 
 

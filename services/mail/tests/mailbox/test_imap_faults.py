@@ -25,7 +25,7 @@ from mail_service.mailbox.port import (
 )
 from mail_service.mailbox.wire import Connection, ImapServer
 from mail_service.signing_in import Password
-from receiving import Desk, mail, watched
+from receiving import PATIENCE, Desk, mail, watched
 
 QUICK = Timing(answer=0.5, idle=60.0, check=0.05, first_pause=0.01, longest_pause=0.05, refused_pause=0.1)
 MakeMailbox = Callable[..., ImapMailbox]
@@ -87,8 +87,12 @@ async def test_after_a_fault_everything_comes_once(
     address, desk = somebody(), Desk()
     await asyncio.to_thread(dovecot.deliver, address, mail("one"), mail("two"))
     proxy.plan(fault)
+    waiting = asyncio.Event()
+    proxy.on_command = lambda command: waiting.set() if command == "IDLE" else None
     async with watched(make_mailbox(address), desk):
         await desk.has(2)
+        if fault.at == "IDLE":
+            await asyncio.wait_for(waiting.wait(), PATIENCE)
         await asyncio.to_thread(dovecot.deliver, address, mail("three"))
         await desk.has(3)
     assert desk.subjects == ["one", "two", "three"]
