@@ -21,9 +21,9 @@ chat: .setup-base  ## talk to the running AI core in this terminal
 	@exec $(BIN)/ai-core chat
 
 .PHONY: test
-# Two files at a time: most tests wait for servers. In the order of the folders, so that the longest do not come last.
-JOBS ?= 2
-test: .setup-test converter  ## set up what the tests need, then run all of them (JOBS=1: one after the other)
+# So many files at a time, in the order of the folders, so that the longest do not come last.
+JOBS ?= 1
+test: .setup-test converter  ## set up what the tests need, then run all of them (JOBS=2: two files at a time)
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: openvino onnx transformers llama
