@@ -84,7 +84,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 deploy/compose.sh build --quiet
 # Roles that a later version asks for, and passwords that have changed: before the services come with them, where the
-# cluster runs already.
+# cluster runs already. One that is not up yet may refuse that; once all is well, it is done again, and says why not.
 tend_cluster() {
     deploy/compose.sh exec -T postgres sh -c 'PGHOST=127.0.0.1 PGPASSWORD=$(cat /run/secrets/superuser_password) \
         sh /docker-entrypoint-initdb.d/init.sh' < /dev/null
